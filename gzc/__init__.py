@@ -1,0 +1,84 @@
+"""Zero-copy I/O for gevent: move bytes between files and sockets without copying them through Python.
+
+Rules of this file: names only. Importing gzc loads nothing else and changes nothing; every public name
+is resolved on first use (PEP 562), because gevent imports this package in every program that
+monkey-patches, whether it wants gzc or not.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from ._classify import sink as sink
+    from ._classify import source as source
+    from ._config import config as config
+    from ._consent import register as register
+    from ._endpoint import Kind as Kind
+    from ._errors import BusyError as BusyError
+    from ._errors import Error as Error
+    from ._errors import NotZeroCopyError as NotZeroCopyError
+    from ._errors import TransferClosedError as TransferClosedError
+    from ._routes import Plan as Plan
+    from ._stats import stats as stats
+    from ._stats import trace as trace
+    from ._transfer import Transfer as Transfer
+    from ._transfer import copy as copy
+    from ._transfer import explain as explain
+    from ._transfer import transfers_of as transfers_of
+    from .monkey import patch_all as patch_all
+    from .monkey import patched as patched
+    from .monkey import seams as seams
+    from .monkey import unpatch_all as unpatch_all
+
+_HOMES = {
+    "_classify": ("sink", "source"),
+    "_config": ("config",),
+    "_consent": ("register",),
+    "_endpoint": ("Kind",),
+    "_errors": ("BusyError", "Error", "NotZeroCopyError", "TransferClosedError"),
+    "_routes": ("Plan",),
+    "_stats": ("stats", "trace"),
+    "_transfer": ("Transfer", "copy", "explain", "transfers_of"),
+    "monkey": ("patch_all", "patched", "seams", "unpatch_all"),
+}
+_HOME = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "BusyError",
+    "Error",
+    "Kind",
+    "NotZeroCopyError",
+    "Plan",
+    "Transfer",
+    "TransferClosedError",
+    "config",
+    "copy",
+    "explain",
+    "patch_all",
+    "patched",
+    "register",
+    "seams",
+    "sink",
+    "source",
+    "stats",
+    "trace",
+    "transfers_of",
+    "unpatch_all",
+]
+
+
+def __getattr__(name: str) -> object:
+    home = _HOME.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,133 @@
+"""The known types, and ``source`` and ``sink``: from an object to its description.
+
+Rules of this file: a row for each type. What a row cannot vouch for is opaque, with a note saying why.
+"""
+
+from __future__ import annotations
+
+import io
+import mmap
+import tempfile
+from collections.abc import Callable
+from typing import Any
+
+from gevent import fileobject as gfile
+from gevent import socket as gsocket
+from gevent._fileobjectposix import GreenFileDescriptorIO
+
+from . import _files, _memory, _sockets
+from ._consent import sinks, sources
+from ._endpoint import Kind, Sink, Source
+from ._opaque import opaque_sink, opaque_source
+
+_Descend = Callable[[Any], Any]
+
+
+def source(obj: object) -> Source:
+    """Describe ``obj`` as a source: what is below it, if it may be bypassed, else its own methods.
+
+    Gives a description back as it is, so a wrapper's ``__gzc_source__`` can build on that of the object
+    inside: ``gzc.source(self.inner).limited(self.left).settling(self.count)``.
+
+    :raises TypeError: a text file, a bare integer, or an object without ``read``, ``recv`` and their kin.
+    :raises ValueError: a closed file.
+    :raises OSError: EBADF, a closed socket; ``io.UnsupportedOperation``, a file that cannot be read.
+    """
+    if isinstance(obj, Source):
+        return obj
+    described = sources.describe(obj)
+    return described if described is not None else opaque_source(obj, _why_opaque(obj, sources))
+
+
+def sink(obj: object) -> Sink:
+    """Describe ``obj`` as a sink; the counterpart of ``source``, with the same errors."""
+    if isinstance(obj, Sink):
+        return obj
+    described = sinks.describe(obj)
+    return described if described is not None else opaque_sink(obj, _why_opaque(obj, sinks))
+
+
+def _why_opaque(obj: object, register: Any) -> str:
+    if type(obj) is gsocket.socket:
+        return "socket that keeps records, or of a family gzc does not know"
+    name = f"{type(obj).__module__}.{type(obj).__qualname__}"
+    if register.overridden(obj):
+        return f"{name}, which overrides a data method"
+    if register.permits(obj):
+        return f"{name} over something that is no plain descriptor"
+    return f"{name}, which nobody vouches for"
+
+
+def _below(attribute: str, describe: Callable[[Any], Any]) -> _Descend:
+    """Describe the object found in ``attribute``: for wrappers that only forward."""
+    return lambda obj: describe(getattr(obj, attribute))
+
+
+def _raw_vouched(describe: Callable[[Any], Any], register: Any) -> _Descend:
+    """A buffered object passes on what its raw object gives, so the raw object must be a plain one, too.
+
+    ``tarfile``'s members and ``socket.makefile`` have the same buffered types as ``open()``.
+    """
+
+    def below(file: Any) -> Any:
+        raw = file.raw  # raises ValueError when the file was detached
+        return describe(file) if isinstance(raw, _RAW) and register.permits(raw) else None
+
+    return below
+
+
+def _file_object(describe: Callable[[Any], Any]) -> _Descend:
+    """gevent's FileObjects forward to ``.io``; one whose calls go through a lock or pool keeps its own."""
+
+    def below(fobj: Any) -> Any:
+        if fobj.closed:
+            raise ValueError("I/O operation on closed file")
+        end = describe(fobj.io)
+        # Only a regular file never waits; on a pipe the FileObject's own methods wait in the hub.
+        return end if end.kind is Kind.FILE else None
+
+    return below
+
+
+def _spooled(describe: Callable[[Any], Any]) -> _Descend:
+    """A spooled file: its ``fileno()`` would force it onto the disk, so look at what it has (hard case O8).
+
+    As a sink it must count its bytes until it has rolled over, so until then its own ``write`` is used.
+    """
+
+    def below(spool: Any) -> Any:
+        return describe(spool._file) if spool._rolled or describe is source else None
+
+    return below
+
+
+#: Raw objects over a descriptor of their own; gevent's are what its FileObjects have below.
+_RAW = (io.FileIO, GreenFileDescriptorIO)
+
+sources.add(gsocket.socket, _sockets.source_below)
+sinks.add(gsocket.socket, _sockets.sink_below)
+
+for _type in _RAW:
+    sources.add(_type, _files.source_below)
+    sinks.add(_type, _files.sink_below)
+for _type in (io.BufferedReader, io.BufferedRandom):
+    sources.add(_type, _raw_vouched(_files.source_below, sources))
+for _type in (io.BufferedWriter, io.BufferedRandom):
+    sinks.add(_type, _raw_vouched(_files.sink_below, sinks))
+
+_WRAPPERS: tuple[tuple[type, str, Callable[[Callable[[Any], Any]], _Descend]], ...] = (
+    (tempfile._TemporaryFileWrapper, "file", lambda describe: _below("file", describe)),
+    (tempfile.SpooledTemporaryFile, "_file", _spooled),
+    (gfile.FileObjectPosix, "io", _file_object),
+    (gfile.FileObjectBlock, "io", _file_object),
+)
+for _type, _inner, _make in _WRAPPERS:
+    sources.add(_type, _make(source), _inner)
+    sinks.add(_type, _make(sink), _inner)
+
+for _type in (bytes, bytearray, memoryview):
+    sources.add(_type, lambda obj: _memory.MemorySource(_memory.Cursor(obj)))
+for _type in (_memory.Cursor, io.BytesIO, mmap.mmap):
+    sources.add(_type, _memory.MemorySource)
+for _type in (bytearray, io.BytesIO, mmap.mmap):
+    sinks.add(_type, _memory.MemorySink)

@@ -1,0 +1,101 @@
+"""The limits a user can set, with the measurement behind each default.
+
+Rules of this file: a wrong value is a ValueError where it is set, never a surprise in a copy.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+
+#: Every way gzc knows to move bytes; the last one is always possible.
+MECHANISMS = ("sendfile", "splice", "copy_file_range", "userspace")
+
+#: Linux cuts any single transfer at this many bytes, and larger counts overflow on 32-bit machines
+#: (sendfile(2) NOTES; hard cases C13, F15).
+MAX_CALL = 0x7FFFF000
+
+
+def _bytes(least: int) -> Callable[[object], int]:
+    def check(value: object) -> int:
+        number = int(str(value))
+        if not least <= number <= MAX_CALL:
+            raise ValueError(f"not between {least} and {MAX_CALL}")
+        return number
+
+    return check
+
+
+def _seconds(value: object) -> float:
+    number = float(str(value))
+    if not 0 < number < 60:
+        raise ValueError("not between 0 and 60")
+    return number
+
+
+def _mechanisms(value: object) -> frozenset[str]:
+    given = value.split(",") if isinstance(value, str) else value
+    if not isinstance(given, (list, tuple, set, frozenset)):
+        raise ValueError("not a list of mechanisms")
+    names = {str(name).strip() for name in given} - {""}
+    unknown = names.difference(MECHANISMS[:-1])
+    if unknown:
+        raise ValueError(f"unknown {', '.join(sorted(unknown))}; known: {', '.join(MECHANISMS[:-1])}")
+    return frozenset(names)
+
+
+_CHECKS: Mapping[str, Callable[[object], object]] = {
+    "chunk": _bytes(4096),
+    "small": _bytes(0),
+    "hub_budget": _seconds,
+    "disable": _mechanisms,
+}
+
+
+class Config:
+    """``gzc.config``. Attributes may be set at run time, or by ``GZC_CHUNK`` and so on at start.
+
+    chunk
+        Bytes one system call may move. A call on a non-blocking socket goes on as long as the peer
+        drains it, so this bounds how long one call holds the hub: 256 KiB takes about 60 us on
+        loopback, and 128 KiB to 1 MiB measured alike, while an unbounded call was slower.
+    small
+        A source known to hold no more bytes than this goes by one read and one send, which is
+        cheaper than setting up a sendfile; 0 switches that off. Up to 32 KiB nothing was lost.
+    hub_budget
+        Seconds all transfers of a hub together may hold one turn of it. 5 ms kept the gaps of a
+        1 ms ticker at 6 ms with the throughput of no budget at all.
+    disable
+        Mechanisms not to use (``GZC_DISABLE=sendfile,...``): a kill switch for a kernel or file
+        system that answers them wrongly.
+    """
+
+    chunk: int
+    small: int
+    hub_budget: float
+    disable: frozenset[str]
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self.chunk = 256 * 1024
+        self.small = 32 * 1024
+        self.hub_budget = 0.005
+        self.disable = frozenset()
+        for name in _CHECKS:
+            value = environ.get(f"GZC_{name.upper()}")
+            if value:
+                setattr(self, name, value)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        check = _CHECKS.get(name)
+        if check is None:
+            raise AttributeError(f"gzc.config has no {name!r}; known: {', '.join(_CHECKS)}")
+        try:
+            super().__setattr__(name, check(value))
+        except ValueError as exc:
+            raise ValueError(f"gzc.config.{name} (GZC_{name.upper()}) = {value!r}: {exc}") from None
+
+    def __repr__(self) -> str:
+        return "Config(" + ", ".join(f"{name}={getattr(self, name)!r}" for name in _CHECKS) + ")"
+
+
+config = Config(os.environ)

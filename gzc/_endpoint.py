@@ -1,0 +1,175 @@
+"""``Source`` and ``Sink``: pure descriptions of where bytes come from and go to.
+
+Rules of this file: an endpoint knows, the pump moves. A wrapper composes by returning a new description
+(``limited``, ``settling``, ``observing``); it never performs the copy itself. Go lets wrappers perform,
+and pays with types whose only purpose is to hide a method from the recursion.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from enum import Enum
+from typing import ClassVar, TypeVar
+
+import gevent
+
+from . import _hub
+
+#: Bytes per step through user space. From 64 KiB to 1 MiB the CPU per byte of file to socket was the same
+#: within noise, and 256 KiB still fits the second-level cache it is read into and sent from.
+BLOCK = 256 * 1024
+
+_E = TypeVar("_E", bound="End")
+_S = TypeVar("_S", bound="Source")
+
+
+class Kind(Enum):
+    """What the kernel can do with an end."""
+
+    FILE = "file"  # a regular file: offsets, never EAGAIN, may block on storage
+    STREAM = "stream socket"  # connected, tcp or unix
+    PIPE = "pipe"  # somebody else's FIFO end
+    MEMORY = "memory"
+    OPAQUE = "opaque"  # only its own methods may be used
+
+    # Members are singletons; hashing them by name, as Enum does, cost more than the route lookup itself.
+    __hash__ = object.__hash__
+
+
+class End:
+    """What both directions share.
+
+    obj
+        The object to claim, kept alive.
+    kind, note
+        What it is, and a few words why, for ``explain``.
+    """
+
+    kind: Kind
+    direction: ClassVar[str]
+    note: str = ""
+    #: Whether two transfers on ``obj`` in one direction would mix: not so for memory and sections.
+    exclusive: bool = True
+    #: Whether there is a descriptor below that a faster way could have used: its refusal is worth a warning.
+    has_descriptor: bool = True
+
+    def __init__(self, obj: object) -> None:
+        self.obj = obj
+        self._settlers: tuple[Callable[[int], None], ...] = ()
+        self._observers: tuple[Callable[[int], None], ...] = ()
+
+    def fileno(self) -> int:
+        """The descriptor, asked afresh: it is true until the next switch (hard cases O15, O16)."""
+        raise NotImplementedError(f"{self.kind.value} has no descriptor")
+
+    def check(self) -> None:
+        """Raise, before a byte moves, what would keep this greenlet from using the end."""
+
+    def wait(self) -> None:
+        """Wait in the hub until the end is ready; only for those whose calls can answer EAGAIN."""
+        raise BlockingIOError(f"{self!r} would block, and gzc does not know how to wait for it")
+
+    def ready(self) -> bool:
+        """Whether the kernel calls the end ready at this moment."""
+        return True
+
+    def innocent(self, exc: BaseException) -> bool:
+        """Whether ``exc``, out of ``read`` or ``write``, means that this call moved nothing.
+
+        An object's own error or a timeout does; what a signal handler raises in the middle does not.
+        """
+        return isinstance(exc, (Exception, gevent.Timeout, gevent.GreenletExit))
+
+    def settle(self, count: int, *, below: bool) -> None:
+        """``count`` bytes went past; ``below`` says that they did not go through ``obj``'s own methods."""
+        for settler in self._settlers:
+            settler(count)
+
+    def observed(self, count: int) -> None:
+        """One step delivered ``count`` bytes."""
+        for observer in self._observers:
+            observer(count)
+
+    def settling(self: _E, settler: Callable[[int], None]) -> _E:
+        """A description that also tells ``settler`` how many bytes went past, once a run."""
+        new = copy.copy(self)
+        new._settlers = (*self._settlers, settler)
+        return new
+
+    def observing(self: _E, observer: Callable[[int], None]) -> _E:
+        """A description that also tells ``observer`` after each step how many bytes it delivered."""
+        new = copy.copy(self)
+        new._observers = (*self._observers, observer)
+        return new
+
+    def noted(self: _E, note: str) -> _E:
+        """A description with other words about it."""
+        new = copy.copy(self)
+        new.note = note
+        return new
+
+    def __str__(self) -> str:
+        return self.note or self.kind.value
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self}>"
+
+
+class Source(End):
+    """Where bytes come from.
+
+    offset, size
+        For a regular file: the logical position, and the size it claims.
+    limit
+        The most that may be consumed, or None.
+    """
+
+    direction = _hub.READ
+    offset: int = 0
+    size: int | None = None
+    limit: int | None = None
+    #: Whether what was read and not delivered can be put back, by settling on the delivered count.
+    rewindable: bool = False
+
+    def read(self, count: int) -> bytes | memoryview:
+        """Up to ``count`` bytes, empty at end of file. The view is valid until the next call."""
+        raise NotImplementedError
+
+    def settle(self, count: int, *, below: bool) -> None:
+        if self.limit is not None:
+            self.limit -= count
+        super().settle(count, below=below)
+
+    def close(self) -> None:
+        """The run is over: let go of what was exported."""
+
+    def amount(self) -> int | None:
+        """How many bytes are to be had, as far as the source knows beforehand."""
+        if self.size is None:
+            return None
+        rest = max(0, self.size - self.offset)
+        return rest if self.limit is None else min(rest, self.limit)
+
+    def limited(self: _S, count: int) -> _S:
+        """A description of at most the next ``count`` bytes; the smallest of nested limits counts."""
+        new = copy.copy(self)
+        new.limit = count if self.limit is None else min(count, self.limit)
+        return new
+
+
+class Sink(End):
+    """Where bytes go."""
+
+    direction = _hub.WRITE
+
+    def write(self, data: memoryview) -> int:
+        """Deliver some of ``data``; how many bytes were taken."""
+        raise NotImplementedError
+
+    def flush(self) -> None:
+        """Push out what is buffered above the descriptor; called before anything goes below."""
+
+    def breathe(self, turn: _hub.Turn) -> None:
+        """Give the loop one turn."""
+        turn.breathe()

@@ -1,0 +1,75 @@
+"""Ends in the program's own memory.
+
+Rules of this file: no copy that is not asked for. A source is a view, sent as it lies; what it exports is
+released when the run ends, because an exported ``bytearray`` or ``BytesIO`` cannot be resized.
+"""
+
+from __future__ import annotations
+
+import io
+import mmap
+
+from ._endpoint import Kind, Sink, Source
+
+
+class Cursor:
+    """A position in a buffer that has none, so that an interrupted transfer knows where it stopped."""
+
+    def __init__(self, buffer: bytes | bytearray | memoryview) -> None:
+        self.buffer = buffer
+        self.position = 0
+
+    def seek(self, position: int) -> None:
+        self.position = position
+
+
+class MemorySource(Source):
+    """``bytes``, ``bytearray``, ``memoryview``, ``mmap`` or ``BytesIO``, from its position."""
+
+    kind = Kind.MEMORY
+    has_descriptor = False
+    exclusive = False
+    rewindable = True
+
+    def __init__(self, obj: Cursor | io.BytesIO | mmap.mmap) -> None:
+        super().__init__(obj)
+        self._owner = obj
+        # "B": a view of wider items would count items, not bytes
+        self._view = memoryview(
+            obj.buffer if isinstance(obj, Cursor) else obj.getbuffer() if isinstance(obj, io.BytesIO) else obj
+        ).cast("B")
+        self.offset = obj.position if isinstance(obj, Cursor) else obj.tell()
+        self.size = len(self._view)
+        self._next = self.offset
+        self.note = type(obj.buffer if isinstance(obj, Cursor) else obj).__name__
+
+    def read(self, count: int) -> memoryview:
+        view = self._view[self._next : self._next + count]
+        self._next += len(view)
+        return view
+
+    def settle(self, count: int, *, below: bool) -> None:
+        self.offset = self._next = self.offset + count
+        if not getattr(self._owner, "closed", False):
+            self._owner.seek(self.offset)
+        super().settle(count, below=below)
+
+    def close(self) -> None:
+        self._view.release()
+
+
+class MemorySink(Sink):
+    """A ``bytearray``, which grows, or an ``mmap`` or ``BytesIO`` at its position."""
+
+    kind = Kind.MEMORY
+    has_descriptor = False
+    exclusive = False
+
+    def __init__(self, obj: bytearray | io.BytesIO | mmap.mmap) -> None:
+        super().__init__(obj)
+        self._take = obj.extend if isinstance(obj, bytearray) else obj.write
+        self.note = type(obj).__name__
+
+    def write(self, data: memoryview) -> int:
+        self._take(data)
+        return len(data)

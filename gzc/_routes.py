@@ -1,0 +1,113 @@
+"""Which movers serve which pair: a total table, and the ``Plan`` read from it.
+
+Rules of this file: every pair of kinds has its entry, and a plan is both what ``explain`` prints and what
+``copy`` runs, so it cannot lie. A new way to move bytes is a new mover here, not a change to the pump.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import product
+
+from . import _syscalls
+from ._config import config
+from ._endpoint import Kind, Sink, Source
+from ._movers import Mover, Sendfile, UserSpace
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """The movers to try for a pair of kinds, fastest first; user space ends every list."""
+
+    movers: tuple[type[Mover], ...]
+    reason: str
+    #: Whether user space is the answer to a wish: not so for bytes that are in user space anyway.
+    refusal: bool = False
+
+
+def _table() -> dict[tuple[Kind, Kind], Route]:
+    table: dict[tuple[Kind, Kind], Route] = {}
+    for source, sink in product(Kind, Kind):
+        if Kind.MEMORY in (source, sink):
+            route = Route((UserSpace,), "the bytes are, or are wanted, in the program's own memory")
+        elif Kind.OPAQUE in (source, sink):
+            route = Route((UserSpace,), "{opaque}: only its own methods may be used", refusal=True)
+        else:
+            route = Route((UserSpace,), f"no way past user space from {source.value} to {sink.value}", refusal=True)
+        table[source, sink] = route
+    table[Kind.FILE, Kind.STREAM] = Route((Sendfile, UserSpace), "a regular file to a stream socket")
+    return table
+
+
+ROUTES = _table()
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Plan:
+    """How a copy would go, or goes.
+
+    mechanism
+        ``"sendfile"``, ``"splice"``, ``"copy_file_range"`` or ``"userspace"``: the first to be tried.
+    reason
+        Why this one.
+    movers
+        What is tried in this order; each declines with clean hands or moves everything.
+    refused
+        Whether a fast path was there to be wished for and is not taken.
+    """
+
+    source: Source
+    sink: Sink
+    count: int | None
+    movers: tuple[type[Mover], ...]
+    reason: str
+    refused: bool = False
+
+    @property
+    def mechanism(self) -> str:
+        return self.movers[0].name if self.movers else UserSpace.name
+
+    def __repr__(self) -> str:
+        return f"<Plan {self}>"
+
+    def __str__(self) -> str:
+        how = ", then ".join(mover.name for mover in self.movers) or "nothing is allowed"
+        count = "" if self.count is None else f", {self.count} bytes"
+        return f"{self.source} -> {self.sink}{count}: {how} ({self.reason})"
+
+
+def plan(source: Source, sink: Sink, count: int | None, *, fallback: bool = True) -> Plan:
+    """The plan for a pair, ``count`` bytes or to the end; without ``fallback``, user space is left out."""
+    route = ROUTES[source.kind, sink.kind]
+    movers, reason, refused = route.movers, route.reason, route.refusal
+    amount = source.amount()
+    if amount is not None and count is not None:
+        amount = min(amount, count)
+    # An amount of 0 proves nothing (hard cases C1, F2): the plan stays, and confirms it by one read.
+    if fallback and amount and amount <= config.small and source.kind is Kind.FILE:
+        small = f"small: {amount} bytes go by one read and one send (config.small)"
+        return Plan(source, sink, count, (UserSpace,), small)
+    if movers[0] is UserSpace:
+        if refused:
+            refused = amount != 0
+            reason = reason.format(opaque=source if source.kind is Kind.OPAQUE else sink)
+    elif config.disable or _syscalls.any_missing():
+        movers, why = _allowed(movers)
+        if why:
+            reason, refused = why, movers[0] is UserSpace
+    if not fallback:
+        movers = tuple(mover for mover in movers if mover is not UserSpace)
+    return Plan(source, sink, count, movers, reason, refused)
+
+
+def _allowed(movers: tuple[type[Mover], ...]) -> tuple[tuple[type[Mover], ...], str]:
+    """The movers that are neither switched off nor missing, and why one of the others is not among them."""
+    why = ""
+    left = []
+    for mover in movers:
+        absent = "switched off by config.disable" if mover.name in config.disable else _syscalls.missing(mover.name)
+        if absent:
+            why = why or f"{mover.name}: {absent}"
+        else:
+            left.append(mover)
+    return tuple(left), why

@@ -1,0 +1,87 @@
+"""Ends over gevent's stream sockets.
+
+Rules of this file: the descriptor is asked afresh for every call, and waiting is done on the socket's own
+watcher; a number kept across a switch is somebody else's connection.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from socket import AF_INET, AF_INET6, AF_UNIX, SOCK_STREAM
+from typing import Any
+
+from gevent import socket as gsocket
+
+from . import _hub, _syscalls
+from ._endpoint import BLOCK, End, Kind, Sink, Source
+
+_NAMES = {AF_INET: "tcp socket", AF_INET6: "tcp socket", AF_UNIX: "unix stream socket"}
+
+
+class _SocketEnd(End):
+    kind = Kind.STREAM
+
+    def __init__(self, obj: Any) -> None:
+        super().__init__(obj)
+        self._sock = obj
+
+    def fileno(self) -> int:
+        return int(self._sock.fileno())
+
+    def check(self) -> None:
+        _hub.check_socket(self._sock, self.direction)
+
+    def wait(self) -> None:
+        _hub.wait(self._sock, self.direction)
+
+    def innocent(self, exc: BaseException) -> bool:
+        return _syscalls.answered(exc)
+
+    def ready(self) -> bool:
+        return _hub.ready(self.fileno(), self.direction)
+
+    def __str__(self) -> str:
+        return self.note or _NAMES.get(self._sock.family, self.kind.value)
+
+
+class StreamSource(_SocketEnd, Source):
+    """The receiving half of a connected stream socket."""
+
+    _buffer: memoryview | None = None
+
+    def read(self, count: int) -> memoryview:
+        if self._buffer is None:
+            self._buffer = memoryview(bytearray(min(count, BLOCK)))
+        view = self._buffer[:count]
+        return view[: _syscalls.readinto(self.fileno(), view)]
+
+
+class StreamSink(_SocketEnd, Sink):
+    """The sending half of a connected stream socket."""
+
+    def write(self, data: memoryview) -> int:
+        return _syscalls.write(self.fileno(), data)
+
+    def breathe(self, turn: _hub.Turn) -> None:
+        if self._sock.timeout == 0.0:
+            turn.breathe()
+        else:  # the same one turn of the loop, and a close by another greenlet is noticed
+            self.wait()
+
+
+def _is_stream(sock: Any) -> bool:
+    if sock.fileno() < 0:
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+    # Equality, not a bit test: SEQPACKET is 5, and 5 & SOCK_STREAM is true (hard cases D4, D5).
+    return sock.type == SOCK_STREAM and sock.family in _NAMES
+
+
+def source_below(sock: gsocket.socket) -> StreamSource | None:
+    """Describe what ``sock`` receives, or None when it keeps records or is no socket of the network."""
+    return StreamSource(sock) if _is_stream(sock) else None
+
+
+def sink_below(sock: gsocket.socket) -> StreamSink | None:
+    """Describe what can be sent on ``sock``, or None when it keeps records or is no socket of the network."""
+    return StreamSink(sock) if _is_stream(sock) else None

@@ -1,0 +1,142 @@
+"""What moved how: totals of the process, and ``trace`` over a block.
+
+Rules of this file: numbers only. The pump folds them in when it leaves the processor, so that a trace
+sees every byte moved before it looks; nothing here decides anything.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections import Counter
+from types import TracebackType
+
+from gevent import monkey
+
+from ._config import MECHANISMS
+
+logger = logging.getLogger("gzc")
+
+# The native lock: totals are shared by the hubs of all threads. Reentrant, because a signal handler
+# that copies may run while its own thread is folding.
+_lock = monkey.get_original("threading", "RLock")()
+
+
+class Totals:
+    """Calls, bytes and waits by mechanism, and refusals by reason, since some moment."""
+
+    __slots__ = ("bytes", "calls", "refused", "waits")
+
+    def __init__(self) -> None:
+        self.calls = Counter(dict.fromkeys(MECHANISMS, 0))
+        self.bytes = Counter(dict.fromkeys(MECHANISMS, 0))
+        self.waits = Counter(dict.fromkeys(MECHANISMS, 0))
+        self.refused: Counter[str] = Counter()
+
+    def since(self, before: Totals) -> Totals:
+        """What came after ``before``."""
+        delta = Totals()
+        for name in ("calls", "bytes", "waits"):
+            old = getattr(before, name)
+            setattr(delta, name, Counter({m: n - old[m] for m, n in getattr(self, name).items()}))
+        delta.refused = self.refused - before.refused
+        return delta
+
+
+_ZERO = Totals()
+_totals = Totals()
+
+
+def _now() -> Totals:
+    with _lock:
+        return _totals.since(_ZERO)
+
+
+def fold(mechanism: str, calls: int, moved: int, waits: int) -> None:
+    """Add one pump run, or the part of it since the last fold."""
+    with _lock:
+        _totals.calls[mechanism] += calls
+        _totals.bytes[mechanism] += moved
+        _totals.waits[mechanism] += waits
+
+
+def refuse(why: str, *, descriptor: bool) -> None:
+    """Count a fast path not taken; say so in the log where there was a descriptor to use.
+
+    The first refusal of its kind is a warning with the line of the caller, since losing the fast path
+    is otherwise silent; the following ones are INFO.
+    """
+    with _lock:
+        _totals.refused[why] += 1
+        first = _totals.refused[why] == 1
+    level = logging.WARNING if first else logging.INFO
+    if descriptor and logger.isEnabledFor(level):
+        logger.log(level, "not zero-copy: %s", why, stacklevel=_callers_level())
+
+
+def _callers_level() -> int:
+    """How many frames up the first one is that is not gzc's own."""
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "gzc":
+        level, frame = level + 1, frame.f_back
+    return level - 1
+
+
+def stats() -> dict[str, dict[str, int]]:
+    """Totals since the process started: ``calls``, ``bytes``, ``waits`` by mechanism, ``refused`` by reason."""
+    now = _now()
+    return {name: dict(getattr(now, name)) for name in ("calls", "bytes", "waits", "refused")}
+
+
+class trace:
+    """``with gzc.trace() as t:`` counts what this process moves inside the block.
+
+    ``t.calls``, ``t.bytes``, ``t.waits``: by mechanism. ``t.refused``: list of (why, count), one for each
+    reason a fast path was not taken. ``str(t)`` is a table in the manner of ``strace -c``. A call that
+    was answered EAGAIN counts as a call. The figures may be read while the block runs.
+    """
+
+    def __init__(self) -> None:
+        self._before = _now()
+        self._after: Totals | None = None
+
+    def __enter__(self) -> trace:
+        self._before, self._after = _now(), None
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None) -> None:
+        self._after = _now()
+
+    def _delta(self) -> Totals:
+        return (self._after or _now()).since(self._before)
+
+    @property
+    def calls(self) -> Counter[str]:
+        return self._delta().calls
+
+    @property
+    def bytes(self) -> Counter[str]:
+        return self._delta().bytes
+
+    @property
+    def waits(self) -> Counter[str]:
+        return self._delta().waits
+
+    @property
+    def refused(self) -> list[tuple[str, int]]:
+        return self._delta().refused.most_common()
+
+    def __str__(self) -> str:
+        delta = self._delta()
+        row = "{:>7} {:>16} {:>10} {:>10}  {}".format
+        rule = row("-" * 7, "-" * 16, "-" * 10, "-" * 10, "-" * 16)
+        whole = sum(delta.bytes.values())
+        lines = [row("% bytes", "bytes", "calls", "waits", "mechanism"), rule]
+        for name, moved in sorted(delta.bytes.items(), key=lambda item: -item[1]):
+            if delta.calls[name]:
+                share = f"{100 * moved / whole:.2f}" if whole else "0.00"
+                lines.append(row(share, moved, delta.calls[name], delta.waits[name], name))
+        total = (whole, sum(delta.calls.values()), sum(delta.waits.values()))
+        lines += [rule, row("100.00", *total, "total")]
+        lines += [f"refused {count} x: {why}" for why, count in delta.refused.most_common()]
+        return "\n".join(lines)

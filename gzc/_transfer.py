@@ -1,0 +1,261 @@
+"""``Transfer``: plan, run, resume, reclaim, close; ``copy`` and ``explain`` on top of it.
+
+Rules of this file: state lives in the transfer and is settled in one ``finally``; the exception that
+interrupts it stays the caller's.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+import os
+import warnings
+from types import TracebackType
+from typing import SupportsIndex
+
+from . import _hub, _stats
+from ._classify import sink as describe_sink
+from ._classify import source as describe_source
+from ._endpoint import Sink, Source
+from ._errors import BusyError, NotZeroCopyError, TransferClosedError
+from ._memory import Cursor, MemorySource
+from ._movers import Declined, Mover, UserSpace
+from ._pump import Tally, pump
+from ._routes import Plan, plan
+
+_ATTRIBUTE = "_gzc_transfers"
+
+
+def copy(src: object, dst: object, count: SupportsIndex | None = None, *, fallback: bool = True) -> int:
+    """Move bytes from ``src`` to ``dst`` until end of file or ``count`` bytes; other greenlets run meanwhile.
+
+    :param src: a file, gevent socket, pipe, memory, or any object with ``read`` or ``recv``.
+    :param dst: a file, gevent socket, pipe, ``bytearray``, ``BytesIO``, or any object with ``write`` or
+        ``sendall``.
+    :param count: the most bytes to move; 0 moves nothing, None all there are.
+    :param fallback: False forbids the copy through user space.
+    :returns: the bytes that reached ``dst``.
+    :raises NotZeroCopyError: only user space was possible and ``fallback`` is False.
+    :raises BusyError: another transfer holds one of the ends; no byte has moved.
+    :raises TypeError: a text file, a bare integer, an object that is no end; a count that is no integer.
+    :raises ValueError: a negative count, a closed file.
+    :raises OSError: as the kernel said it; ``exc.transfer`` is the interrupted ``Transfer``.
+    """
+    return Transfer(src, dst, count, fallback=fallback)._run()
+
+
+def explain(src: object, dst: object, count: SupportsIndex | None = None) -> Plan:
+    """The plan that ``copy`` would run now. Moves nothing."""
+    return Transfer(src, dst, count).plan
+
+
+def transfers_of(exc: BaseException) -> tuple[Transfer, ...]:
+    """All transfers that ``exc`` interrupted, innermost first."""
+    return getattr(exc, _ATTRIBUTE, ())
+
+
+class Transfer:
+    """A copy as an object: it can be interrupted, asked and resumed. The parameters are those of ``copy``.
+
+    moved
+        Bytes delivered so far, over all runs.
+    exact
+        False when an exception struck between a call and its booking: ``moved`` is then a lower bound,
+        and the transfer is not resumed, because it might send bytes twice.
+    plan
+        The ``Plan`` it runs.
+    """
+
+    def __init__(self, src: object, dst: object, count: SupportsIndex | None = None, *, fallback: bool = True) -> None:
+        self._left: float = math.inf
+        if count is not None:
+            self._left = operator.index(count)
+            if self._left < 0:
+                raise ValueError(f"count must not be negative (got {count!r})")
+        # A position of our own where the source has none, so that a resumed run does not begin again.
+        self._src = Cursor(src) if isinstance(src, (bytes, bytearray, memoryview)) else src
+        self._dst = dst
+        self._fallback = fallback
+        self._held = b""
+        self._claims: list[tuple[int, str]] = []
+        self._running = False
+        self._done = self._left == 0
+        self._closed = False
+        self._pid = os.getpid()
+        self.moved = 0
+        self.exact = True
+        self.plan = self._describe()
+
+    def _describe(self) -> Plan:
+        """Size, position and flags are facts of the moment: asked for each run, never kept."""
+        source, sink = describe_source(self._src), describe_sink(self._dst)
+        count = None if self._left == math.inf else int(self._left)
+        return plan(source, sink, count, fallback=self._fallback)
+
+    @property
+    def in_flight(self) -> int:
+        """Bytes taken from the source and not yet delivered; a resumed run delivers them first."""
+        return len(self._held)
+
+    def run(self) -> int:
+        """Move bytes, and after an interruption go on where it stopped. Returns ``moved``.
+
+        :raises TransferClosedError: closed, not exact, or in a forked child.
+        """
+        self._check_open()
+        if not self._done:
+            self.plan = self._describe()
+        return self._run()
+
+    def _check_open(self) -> None:
+        if os.getpid() != self._pid:
+            raise TransferClosedError("the transfer belongs to the process that made it, and this is a fork of it")
+        if self._closed:
+            raise TransferClosedError("the transfer is closed")
+        if not self.exact:
+            raise TransferClosedError(
+                f"an exception struck between a system call and its booking, after {self.moved} bytes or more:"
+                " going on might send bytes twice"
+            )
+        if self._running:
+            raise BusyError("the transfer is running in another greenlet")
+
+    def _run(self) -> int:
+        if self._done:
+            return self.moved
+        source, sink, movers = self.plan.source, self.plan.sink, self.plan.movers
+        self._running = True
+        try:
+            self._claim(source, sink)
+            if self._held:
+                self._deliver(sink)
+            if self.plan.refused:
+                if not movers:
+                    raise NotZeroCopyError(self.plan.reason)
+                seen = source.has_descriptor and sink.has_descriptor
+                _stats.refuse(self.plan.reason, descriptor=seen)
+            elif not movers:
+                raise NotZeroCopyError(self.plan.reason)
+            self._done = self._try_in_turn(movers, source, sink)
+            return self.moved
+        except BaseException as exc:
+            self._sign(exc)
+            raise
+        finally:
+            self._running = False
+            source.close()
+            if not self._held:
+                self._release()
+
+    def _try_in_turn(self, movers: tuple[type[Mover], ...], source: Source, sink: Sink) -> bool:
+        for number, kind in enumerate(movers, 1):
+            try:
+                self._leg(kind(source, sink), self._left, source, sink)
+                break
+            except Declined as declined:
+                why = f"{source} -> {sink}: {kind.name}: {declined}"
+                _stats.refuse(why, descriptor=True)
+                if self._held:
+                    self._deliver(sink)
+                if number == len(movers):  # user space never declines: the caller forbade it
+                    if self.moved and declined.error is not None:
+                        raise declined.error from None
+                    raise NotZeroCopyError(why) from declined.error
+        return True
+
+    def _leg(self, mover: Mover, left: float, source: Source, sink: Sink) -> None:
+        """Run one mover to its end, and settle what went past both ends, whatever ended it."""
+        if source.limit is not None:
+            left = min(left, source.limit)
+        if mover.below:
+            sink.flush()
+        tally = Tally()
+        interrupted = True
+        try:
+            pump(mover, left, sink, tally)
+            interrupted = False
+        except BaseException as exc:
+            if mover.unsure:
+                mover.failed(exc)
+            self.exact = self.exact and not mover.unsure
+            raise
+        finally:
+            self.moved += tally.moved
+            self._left -= tally.moved
+            held = mover.close()
+            rewind = interrupted and source.rewindable
+            if held and not rewind:
+                self._held = bytes(held)
+            del held
+            sink.settle(tally.moved, below=mover.below)
+            source.settle(tally.moved + len(self._held), below=mover.below or rewind)
+
+    def _deliver(self, sink: Sink) -> None:
+        """Deliver what an earlier run or a mover that declined had taken from the source."""
+        cursor = Cursor(self._held)
+        held, self._held = self._held, b""
+        try:
+            self._leg(UserSpace(MemorySource(cursor), sink), len(held), MemorySource(cursor), sink)
+        finally:
+            self._held = held[cursor.position :]
+
+    def _claim(self, source: Source, sink: Sink) -> None:
+        for end in (source, sink):
+            end.check()
+            if end.exclusive:
+                self._claims.append(_hub.claim(end.obj, end.direction, self))
+
+    def _release(self) -> None:
+        for key in self._claims:
+            _hub.release(key, self)
+        self._claims.clear()
+
+    def _sign(self, exc: BaseException) -> None:
+        """Hang this transfer on the exception that interrupted it.
+
+        The object may be one that was thrown before, as a ``gevent.Timeout`` restarted: of the transfers
+        it carries only those stay that this very flight went through.
+        """
+        inside = set()
+        step = exc.__traceback__
+        while step is not None:
+            if step.tb_frame.f_code is Transfer._run.__code__:
+                inside.add(id(step.tb_frame.f_locals["self"]))
+            step = step.tb_next
+        earlier = tuple(one for one in transfers_of(exc) if id(one) in inside and one is not self)
+        try:
+            setattr(exc, _ATTRIBUTE, (*earlier, self))
+            exc.transfer = (*earlier, self)[0]  # type: ignore[attr-defined]
+        except AttributeError:  # an exception class with slots
+            pass
+
+    def reclaim(self) -> bytes:
+        """Hand back what was taken from the source and not delivered, and end the transfer."""
+        held, self._held = self._held, b""
+        self.close()
+        return held
+
+    def close(self) -> None:
+        """End the transfer. What was in flight is dropped, with a ``ResourceWarning`` that says how much."""
+        if self._closed:
+            return
+        self._closed = True
+        dropped, self._held = len(self._held), b""
+        if os.getpid() == self._pid:
+            self._release()
+            if dropped:
+                message = f"{dropped} bytes taken from {self._src!r} and not delivered are dropped"
+                warnings.warn(message, ResourceWarning, stacklevel=2, source=self)
+
+    def __enter__(self) -> Transfer:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if getattr(self, "_held", b""):
+            self.close()
+
+    def __repr__(self) -> str:
+        return f"<Transfer {self.moved} bytes moved, {self.in_flight} in flight: {self.plan}>"

@@ -1,0 +1,61 @@
+"""Patching modules when they arrive: a target that nobody has imported yet is not imported for our sake.
+
+Rules of this file: the module's own loader loads it; we only get a word in after its code has run.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+from typing import Any
+
+
+class _Finder:
+    """First on ``sys.meta_path`` while something is awaited; finds nothing by itself."""
+
+    def __init__(self) -> None:
+        self.awaited: dict[str, Callable[[], None]] = {}
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if name not in self.awaited:
+            return None
+        for finder in sys.meta_path:
+            find = getattr(finder, "find_spec", None)
+            spec: ModuleSpec | None = find(name, path, target) if find and finder is not self else None
+            if spec is not None:
+                if spec.loader is not None and hasattr(spec.loader, "exec_module"):
+                    self._listen(spec.loader)
+                return spec
+        return None
+
+    def _listen(self, loader: Any) -> None:
+        load = loader.exec_module
+
+        def exec_module(module: ModuleType) -> None:
+            load(module)
+            arrived = self.awaited.pop(module.__name__, None)
+            if arrived is not None:
+                arrived()
+
+        loader.exec_module = exec_module
+
+
+_finder = _Finder()
+
+
+def await_module(name: str, arrived: Callable[[], None]) -> None:
+    """Call ``arrived`` right after module ``name`` has been imported for the first time."""
+    _finder.awaited[name] = arrived
+    if _finder not in sys.meta_path:
+        sys.meta_path.insert(0, _finder)
+
+
+def await_nothing() -> None:
+    """Forget everything awaited, and leave the import system as it was."""
+    _finder.awaited.clear()
+    if _finder in sys.meta_path:
+        sys.meta_path.remove(_finder)

@@ -1,0 +1,160 @@
+"""``patch_all`` and its kin: which seams are wanted, and putting them in force.
+
+Rules of this file: an explicit call decides; a row that does not fit is skipped with one warning and
+never half applied.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterable
+from functools import partial
+from typing import Any, NamedTuple
+
+from gevent import monkey
+
+import gzc
+
+from . import _arrivals, _plugin
+from ._catalog import SEAMS, Seam
+from ._ledger import Ledger, Unknown
+
+_log = logging.getLogger("gzc")
+_ledger = Ledger()
+_skipped: dict[str, str] = {}
+_wanted: set[str] = set()
+
+# Programs patch in threads, too, and gevent may be patching threading meanwhile.
+_lock = monkey.get_original("threading", "RLock")()
+
+
+class SeamState(NamedTuple):
+    """A row of ``gzc.seams()``: what is replaced, why, whom it reaches, and how it stands."""
+
+    name: str
+    why: str
+    reaches: str
+    state: str
+    opt_in: bool
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.state}{' (opt-in)' if self.opt_in else ''}\n  {self.why}\n  reaches {self.reaches}"
+
+
+def patch_all(
+    *,
+    only: Iterable[str] | None = None,
+    skip: Iterable[str] = (),
+    also: Iterable[str] = (),
+    stdlib: bool = True,
+    **gevent_options: Any,
+) -> None:
+    """Make this program zero-copy: ``gevent.monkey.patch_all`` if it has not run, then gzc's seams.
+
+    :param only: names of the seams to apply, in place of all that are not opt-in.
+    :param skip: names of seams to leave alone, or to undo where they are in force.
+    :param also: names of opt-in seams to apply.
+    :param stdlib: False leaves the standard library alone, for programs that use gevent unpatched.
+    :param gevent_options: passed on to ``gevent.monkey.patch_all``.
+    :raises ValueError: an unknown seam; the message lists the known ones.
+
+    Idempotent, and not bound to an order: only methods and functions are replaced, never classes.
+    """
+    wanted = _choose(only, skip, also, stdlib)
+    if stdlib and not _plugin.ran:
+        monkey.patch_all(gzc=False, **gevent_options)
+    _put_in_force(wanted)
+
+
+def patch(name: str) -> None:
+    """Apply one seam, and leave the others as they are.
+
+    :raises ValueError: an unknown seam.
+    """
+    with _lock:
+        _put_in_force(_wanted | _choose([name], (), (), True))
+
+
+def unpatch_all() -> None:
+    """Undo gzc's rows, and only those; gevent's own patches stay."""
+    _put_in_force(set())
+
+
+def patched() -> tuple[str, ...]:
+    """The names of the seams in force."""
+    return tuple(seam.name for seam in SEAMS if any(row in _ledger for row in seam.rows))
+
+
+def seams() -> tuple[SeamState, ...]:
+    """Every seam there is, and how it stands: in force, off, waiting for an import, or skipped and why."""
+    return tuple(SeamState(seam.name, seam.why, seam.reaches, _state(seam), seam.opt_in) for seam in SEAMS)
+
+
+def switch_on() -> None:
+    """Apply what the environment chooses: ``GZC_ONLY``, ``GZC_SKIP``, ``GZC_ALSO``, names with commas.
+
+    :raises ValueError: an unknown seam or a wrong limit.
+    """
+    chosen = {name: _names(os.environ.get(f"GZC_{name.upper()}", "")) for name in ("only", "skip", "also")}
+    gzc.copy  # noqa: B018 - load the engine now, not inside the first copy
+    _put_in_force(_choose(chosen["only"] or None, chosen["skip"], chosen["also"], True))
+
+
+def _names(setting: str) -> list[str]:
+    return [name.strip() for name in setting.split(",") if name.strip()]
+
+
+def _choose(only: Iterable[str] | None, skip: Iterable[str], also: Iterable[str], stdlib: bool) -> set[str]:
+    known = {seam.name: seam for seam in SEAMS}
+    only, skip, also = (None if only is None else set(only)), set(skip), set(also)
+    unknown = ((only or set()) | skip | also).difference(known)
+    if unknown:
+        raise ValueError(f"unknown seam {', '.join(sorted(unknown))}; known: {', '.join(known)}")
+    chosen = {name for name, seam in known.items() if not seam.opt_in} if only is None else only
+    return {name for name in (chosen | also) - skip if stdlib or not known[name].stdlib}
+
+
+def _put_in_force(wanted: set[str]) -> None:
+    with _lock:
+        _wanted.clear()
+        _wanted.update(wanted)
+        _arrivals.await_nothing()
+        unwanted = {row for seam in SEAMS if seam.name not in wanted for row in seam.rows}
+        for row in _ledger.newest_first():
+            if row in unwanted and not _ledger.undo(row):
+                _log.warning("%s stays in force: somebody has patched it after gzc", row)
+        for seam in SEAMS:
+            if seam.name in wanted:
+                _apply(seam)
+
+
+def _apply(seam: Seam) -> None:
+    with _lock:
+        if seam.name not in _wanted or seam.name in _skipped:
+            return
+        done = []
+        try:
+            for row in seam.rows:
+                fresh = row not in _ledger
+                if not _ledger.apply(row):
+                    _arrivals.await_module(row.module, partial(_apply, seam))
+                elif fresh:
+                    done.append(row)
+        except Exception as exc:  # noqa: BLE001 - a row that fails, however, must not take the program down
+            for row in reversed(done):
+                _ledger.undo(row)
+            why = str(exc) if isinstance(exc, Unknown) else repr(exc)
+            _skipped[seam.name] = why
+            _log.warning("seam %s is skipped, what it would speed up goes the old way: %s", seam.name, why)
+
+
+def _state(seam: Seam) -> str:
+    if seam.name in _skipped:
+        return f"skipped: {_skipped[seam.name]}"
+    applied = [row in _ledger for row in seam.rows]
+    if all(applied):
+        return "in force"
+    if seam.name not in _wanted:
+        return "off"
+    return "waiting for " + ", ".join(sorted({row.module for row in seam.rows if row not in _ledger}))

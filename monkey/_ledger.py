@@ -1,0 +1,120 @@
+"""Rows applied and undone.
+
+Rules of this file: what stood there is kept as the raw descriptor (``vars(owner)``, not ``getattr``) and put
+back as such; undo is derived from what was done, last in first out; whoever patched after us is left alone.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+MISSING: Any = type("Missing", (), {"__repr__": lambda _: "<missing>"})()
+
+
+@dataclass(frozen=True)
+class Row:
+    """One attribute of one owner, and what to put there.
+
+    module, path
+        Where: ``"gunicorn.http.wsgi"``, ``"Response.sendfile"``.
+    make
+        Called with what stands there (``MISSING`` when nothing does); returns what shall stand there.
+    knows
+        Names that the original's code must mention for us to believe that it is the code we replace; empty
+        for an attribute that is added.
+    eager
+        Import the module to patch it; else wait until somebody does.
+    """
+
+    module: str
+    path: str
+    make: Callable[[Any], Any]
+    knows: frozenset[str] = frozenset()
+    eager: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.module}.{self.path}"
+
+
+class Unknown(Exception):
+    """The target is not what the row was written for."""
+
+
+@dataclass
+class _Entry:
+    owner: Any
+    name: str
+    original: Any
+    replacement: Any
+
+    @property
+    def on_top(self) -> bool:
+        return vars(self.owner).get(self.name, MISSING) is self.replacement
+
+
+class Ledger:
+    """The rows in force, in the order in which they were applied."""
+
+    def __init__(self) -> None:
+        self._entries: dict[Row, _Entry] = {}
+
+    def __contains__(self, row: Row) -> bool:
+        return row in self._entries
+
+    def apply(self, row: Row) -> bool:
+        """Put ``row`` in force; False while its module has not been imported. Idempotent.
+
+        :raises Unknown: the target has another shape than the row knows.
+        """
+        if row in self._entries:
+            return True
+        module = importlib.import_module(row.module) if row.eager else sys.modules.get(row.module)
+        if module is None:
+            return False
+        owner: Any = module
+        *steps, name = row.path.split(".")
+        for step in steps:
+            owner = getattr(owner, step, MISSING)
+        if owner is MISSING:
+            raise Unknown(f"there is no {row}")
+        original = vars(owner).get(name, MISSING)
+        _check_shape(row, original)
+        replacement = row.make(original)
+        setattr(owner, name, replacement)
+        self._entries[row] = _Entry(owner, name, original, replacement)
+        return True
+
+    def undo(self, row: Row) -> bool:
+        """Put back what stood there; False where a later patch stands on ours, which is then left in place."""
+        entry = self._entries.get(row)
+        if entry is None:
+            return True
+        if not entry.on_top:
+            return False
+        if entry.original is MISSING:
+            delattr(entry.owner, entry.name)
+        else:
+            setattr(entry.owner, entry.name, entry.original)
+        del self._entries[row]
+        return True
+
+    def newest_first(self) -> list[Row]:
+        return list(reversed(self._entries))
+
+
+def _check_shape(row: Row, original: Any) -> None:
+    if not row.knows:
+        if original is not MISSING:
+            raise Unknown(f"{row} exists by itself")
+        return
+    code = getattr(inspect.unwrap(original), "__code__", None) if original is not MISSING else None
+    if code is None:
+        raise Unknown(f"{row} is not the function it was")
+    absent = row.knows.difference(code.co_names, code.co_varnames, code.co_freevars)
+    if absent:
+        raise Unknown(f"{row} no longer mentions {', '.join(sorted(absent))}")

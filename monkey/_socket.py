@@ -1,0 +1,82 @@
+"""``gevent.socket.socket.sendfile``.
+
+gevent's method in its exact meaning: it starts at the file's current position when ``offset`` is 0, each
+wait has the socket's timeout, and the same ValueErrors are raised. Two things differ: the final position is
+right also when ``offset`` was 0 (gevent seeks to ``0 + sent`` from wherever it began), and a file that
+cannot seek is left alone instead of failing after everything was sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+from gevent import socket as gsocket
+from gevent import ssl as gssl
+
+import gzc
+
+#: Bytes per step where the old way is kept: larger than what ``gzc.config.small`` may be set to is not needed.
+STEP = 64 * 1024
+
+SendFile = Callable[..., int]
+
+#: Sockets whose ``sendall`` is a loop over their ``send``: gevent's own classes, and what only overrides ``send``.
+_SENDALLS = (gsocket.socket.sendall, gssl.SSLSocket.sendall)
+
+
+def sendfile(original: SendFile) -> SendFile:
+    """The replacement: sendfile(2) for a plain file on a plain socket, larger steps for everything else."""
+
+    @wraps(original)
+    def sendfile(self: Any, file: Any, offset: int = 0, count: int | None = None) -> int:
+        self._check_sendfile_params(file, offset, count)
+        if self.gettimeout() == 0:
+            raise ValueError("non-blocking sockets are not supported")
+        if offset:
+            file.seek(offset)
+        # One read and one send, with nothing to set up: a 1 KiB response has no time for more.
+        if (count is not None and count <= gzc.config.small) or type(self).sendall not in _SENDALLS:
+            return _send_in_steps(self, file, count)
+        start = file.tell() if _seekable(file) else None
+        try:
+            transfer = gzc.Transfer(file, self, count)
+        except (gzc.Error, TypeError):  # no end that gzc knows: it is gevent's to refuse
+            return _send_in_steps(self, file, count)
+        try:
+            return transfer.run()
+        except gzc.Error:  # claimed, or another thread's: raised before a byte moved
+            return _send_in_steps(self, file, count)
+        except BaseException:
+            if transfer.in_flight:  # read from a file that only has methods, and not sent
+                transfer.reclaim()
+                if start is not None:
+                    file.seek(start + transfer.moved)
+            raise
+
+    return sendfile
+
+
+def _seekable(file: Any) -> bool:
+    return bool(file.seekable()) if hasattr(file, "seekable") else hasattr(file, "seek")
+
+
+def _send_in_steps(sock: Any, file: Any, count: int | None) -> int:
+    """gevent's own loop, in larger steps."""
+    seekable = _seekable(file)
+    start = file.tell() if seekable else 0
+    sent = 0
+    try:
+        while count is None or sent < count:
+            data = memoryview(file.read(STEP if count is None else min(STEP, count - sent)))
+            if not data:
+                break
+            while data:
+                taken = sock.send(data)
+                sent += taken
+                data = data[taken:]
+        return sent
+    finally:
+        if seekable:
+            file.seek(start + sent)
