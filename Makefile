@@ -1,0 +1,84 @@
+# Every target does all of its own set-up, in virtual environments inside this folder.
+# Nothing is installed globally and nothing needs root.
+
+PYTHON ?= python3
+VENV ?= .venv
+# Passed on: make test ARGS='-k sendfile', make demo ARGS=--quick
+ARGS ?=
+
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+# Two pips in one environment break each other, so -j means nothing here.
+.NOTPARALLEL:
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-all coverage lint format dist clean FORCE
+
+BIN := $(VENV)/bin
+CODE := gzc monkey tests examples .ci/smoke.py
+FAST := -m "not slow"
+
+help: ## Show this list.
+	@echo "gzc: zero-copy I/O for gevent. Targets:"
+	@sed -n 's/^\([a-z-]*\):.*## /  \1\t/p' $(MAKEFILE_LIST) | expand -t 12
+	@echo "PYTHON=... chooses the Python (now: $(PYTHON)), ARGS=... goes to pytest or the demo."
+
+# -- environments: one stamp for the environment, one for each extra installed into it ---------------------
+
+$(BIN)/.venv:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' \
+	    || { echo "gzc needs Python 3.10 or newer; '$(PYTHON)' is none. Try: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@echo "==> $(VENV): a virtual environment of $$($(PYTHON) --version)"
+	@$(PYTHON) -m venv --clear $(VENV) \
+	    || { rm -rf $(VENV); echo "'$(PYTHON)' cannot make one (Debian: apt install python3-venv)." >&2; exit 1; }
+	@touch $@
+
+$(BIN)/.extra-%: setup.cfg pyproject.toml | $(BIN)/.venv
+	@echo "==> $(VENV): gzc[$*]"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$*]'
+	@touch $@
+
+# -- the work ----------------------------------------------------------------------------------------------
+
+demo: $(BIN)/.extra-demo ## Stock beside gzc: one unmodified Flask app under gunicorn -k gevent.
+	@$(BIN)/python examples/demo.py $(ARGS)
+
+test: $(BIN)/.extra-test ## All tests.
+	$(BIN)/pytest $(ARGS)
+
+test-all: ## The fast tests on every other Python >= 3.10 of this machine.
+	@mine=$$($(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
+	.ci/pythons | while read -r minor python; do \
+	    [ "$$minor" != "$$mine" ] || continue; \
+	    echo "==> Python $$minor: $$python"; \
+	    $(MAKE) --no-print-directory test PYTHON="$$python" VENV=".venv-$$minor" ARGS='$(FAST) $(ARGS)' </dev/null; \
+	done
+
+coverage: $(BIN)/.extra-test ## All tests, and which lines and branches they reach.
+	$(BIN)/coverage run $(BIN)/pytest $(ARGS)
+	$(BIN)/coverage report
+
+# gzc.monkey lives beside gzc/, not in it, and mypy knows no package_dir: build/types holds the two as they
+# are when installed, in links. The paths in its messages are turned back into those of this folder.
+build/types: FORCE
+	@rm -rf $@ && mkdir -p $@/gzc
+	@ln -s $(CURDIR)/gzc/* $@/gzc/ && ln -s $(CURDIR)/monkey $@/gzc/monkey
+
+lint: $(BIN)/.extra-lint build/types ## ruff check, ruff format --check, mypy --strict.
+	$(BIN)/ruff check $(wildcard $(CODE))
+	$(BIN)/ruff format --check $(wildcard $(CODE))
+	$(BIN)/mypy -p gzc | sed 's,^build/types/gzc/monkey/,monkey/,; s,^build/types/,,'
+	$(BIN)/mypy examples/demo.py
+
+format: $(BIN)/.extra-lint ## Let ruff repair and format the code.
+	$(BIN)/ruff check --fix $(wildcard $(CODE))
+	$(BIN)/ruff format $(wildcard $(CODE))
+
+dist: $(BIN)/.extra-dist ## sdist and wheel; the wheel must work in an empty environment, outside this folder.
+	@rm -rf dist
+	$(BIN)/python -m build
+	PYTHON="$(BIN)/python" .ci/check-dist dist
+
+clean: ## Remove everything these targets have made, the environments too.
+	rm -rf .venv .venv-3.* build dist *.egg-info .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find gzc monkey tests examples .ci -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
