@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import mmap
+import socket as native
 import tempfile
 from collections.abc import Callable
 from typing import Any
@@ -17,7 +18,7 @@ from gevent._fileobjectposix import GreenFileDescriptorIO
 
 from . import _files, _memory, _sockets
 from ._consent import sinks, sources
-from ._endpoint import Kind, Sink, Source
+from ._endpoint import End, Sink, Source
 from ._opaque import opaque_sink, opaque_source
 
 _Descend = Callable[[Any], Any]
@@ -63,28 +64,33 @@ def _below(attribute: str, describe: Callable[[Any], Any]) -> _Descend:
     return lambda obj: describe(getattr(obj, attribute))
 
 
-def _raw_vouched(describe: Callable[[Any], Any], register: Any) -> _Descend:
+def _buffered(describe: Callable[[Any], Any], register: Any, stream: type[End]) -> _Descend:
     """A buffered object passes on what its raw object gives, so the raw object must be a plain one, too.
 
-    ``tarfile``'s members and ``socket.makefile`` have the same buffered types as ``open()``.
+    ``tarfile``'s members have the same buffered types as ``open()``; so has ``socket.makefile``.
     """
 
     def below(file: Any) -> Any:
         raw = file.raw  # raises ValueError when the file was detached
+        if type(raw) is native.SocketIO:
+            return _made(raw, file)
         return describe(file) if isinstance(raw, _RAW) and register.permits(raw) else None
+
+    def _made(raw: Any, file: Any) -> Any:
+        sock = _sockets.socket_below(raw)
+        plain = isinstance(sock, gsocket.socket) and register.permits(sock) and register.describe(sock)
+        return stream(sock, file) if plain else None  # type: ignore[call-arg]
 
     return below
 
 
 def _file_object(describe: Callable[[Any], Any]) -> _Descend:
-    """gevent's FileObjects forward to ``.io``; one whose calls go through a lock or pool keeps its own."""
+    """gevent's FileObjects forward to ``.io``."""
 
     def below(fobj: Any) -> Any:
         if fobj.closed:
             raise ValueError("I/O operation on closed file")
-        end = describe(fobj.io)
-        # Only a regular file never waits; on a pipe the FileObject's own methods wait in the hub.
-        return end if end.kind is Kind.FILE else None
+        return describe(fobj.io)
 
     return below
 
@@ -111,9 +117,9 @@ for _type in _RAW:
     sources.add(_type, _files.source_below)
     sinks.add(_type, _files.sink_below)
 for _type in (io.BufferedReader, io.BufferedRandom):
-    sources.add(_type, _raw_vouched(_files.source_below, sources))
+    sources.add(_type, _buffered(_files.source_below, sources, _sockets.StreamSource))
 for _type in (io.BufferedWriter, io.BufferedRandom):
-    sinks.add(_type, _raw_vouched(_files.sink_below, sinks))
+    sinks.add(_type, _buffered(_files.sink_below, sinks, _sockets.StreamSink))
 
 _WRAPPERS: tuple[tuple[type, str, Callable[[Callable[[Any], Any]], _Descend]], ...] = (
     (tempfile._TemporaryFileWrapper, "file", lambda describe: _below("file", describe)),

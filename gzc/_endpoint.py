@@ -30,6 +30,7 @@ class Kind(Enum):
     FILE = "file"  # a regular file: offsets, never EAGAIN, may block on storage
     STREAM = "stream socket"  # connected, tcp or unix
     PIPE = "pipe"  # somebody else's FIFO end
+    NULL = "/dev/null"
     MEMORY = "memory"
     OPAQUE = "opaque"  # only its own methods may be used
 
@@ -74,15 +75,15 @@ class End:
         """Whether the kernel calls the end ready at this moment."""
         return True
 
-    def innocent(self, exc: BaseException) -> bool:
-        """Whether ``exc``, out of ``read`` or ``write``, means that this call moved nothing.
+    def despite(self, exc: BaseException) -> int | None:
+        """How many bytes ``read`` or ``write`` moved although it raised ``exc``; None when nobody can know.
 
-        An object's own error or a timeout does; what a signal handler raises in the middle does not.
+        An object's own error or a timeout says none; what a signal handler raises in the middle says nothing.
         """
-        return isinstance(exc, (Exception, gevent.Timeout, gevent.GreenletExit))
+        return 0 if isinstance(exc, (Exception, gevent.Timeout, gevent.GreenletExit)) else None
 
-    def settle(self, count: int, *, below: bool) -> None:
-        """``count`` bytes went past; ``below`` says that they did not go through ``obj``'s own methods."""
+    def settle(self, count: int) -> None:
+        """``count`` bytes went past: set the position, count down limits, tell whoever asked to be told."""
         for settler in self._settlers:
             settler(count)
 
@@ -131,18 +132,24 @@ class Source(End):
     limit: int | None = None
     #: Whether what was read and not delivered can be put back, by settling on the delivered count.
     rewindable: bool = False
+    #: Whether there may be bytes above the descriptor, for ``head`` to hand out first.
+    buffered: bool = False
 
     def read(self, count: int) -> bytes | memoryview:
         """Up to ``count`` bytes, empty at end of file. The view is valid until the next call."""
         raise NotImplementedError
 
-    def settle(self, count: int, *, below: bool) -> None:
+    def settle(self, count: int) -> None:
         if self.limit is not None:
             self.limit -= count
-        super().settle(count, below=below)
+        super().settle(count)
 
     def close(self) -> None:
         """The run is over: let go of what was exported."""
+
+    def head(self, count: int) -> bytes:
+        """Take up to ``count`` of the bytes buffered above the descriptor: they come first."""
+        return b""
 
     def amount(self) -> int | None:
         """How many bytes are to be had, as far as the source knows beforehand."""

@@ -1,8 +1,9 @@
-"""Ends over descriptors that Python's ``io`` objects own: regular files, and pipes.
+"""Ends over regular files.
 
-Rules of this file: descriptions only. The position is the object's logical one (``tell()``), never that
-of the descriptor: after ``f.read(4); f.seek(0)`` the descriptor is at 4096 and the file at 0 (hard cases
-O1 to O6).
+Rules of this file: the position is the object's logical one (``tell()``), never that of the descriptor:
+after ``f.read(4); f.seek(0)`` the descriptor is at 4096 and the file at 0 (hard cases O1 to O6). Bytes go
+below the object at explicit offsets, and the object is told by one ``seek`` at the end. Whatever may wait
+for storage is a job for the pool.
 """
 
 from __future__ import annotations
@@ -13,93 +14,162 @@ import os
 import stat
 from typing import Any
 
-from . import _syscalls
-from ._endpoint import BLOCK, Kind, Sink, Source
+from . import _disk, _syscalls
+from ._disk import Doer, Storage
+from ._endpoint import BLOCK, End, Kind, Sink, Source
 from ._opaque import OpaqueSource
+from ._pipes import PipeSink, PipeSource
+
+#: A write of no more than this to a file system of this machine stays in the hub: it fits the page cache,
+#: and a job costs more than it does.
+INLINE = 64 * 1024
 
 _O_DIRECT = getattr(os, "O_DIRECT", 0)
+_NULL = os.makedev(1, 3)
 
 
-class FileSource(Source):
-    """A regular file, read from its logical position."""
+class _FileEnd(Doer, End):
+    """What both ends share: the logical position, and the question what is below."""
 
     kind = Kind.FILE
     note = "regular file"
-    rewindable = True
+    offset: int
 
-    def __init__(self, obj: Any, offset: int, size: int) -> None:
+    def __init__(self, obj: Any, status: os.stat_result) -> None:
         super().__init__(obj)
         self._file = obj
-        self.offset = offset
-        self.size = size
+        self._storage: Storage | None = None
+        self.offset = obj.tell()
+        #: device and inode, to recognize a copy of a file onto itself
+        self.identity = (status.st_dev, status.st_ino)
 
     def fileno(self) -> int:
         return int(self._file.fileno())
 
-    def read(self, count: int) -> bytes:
-        # read() cost the same CPU per byte as readinto() of a reused buffer, and its bytes can be kept
-        return self._file.read(min(count, BLOCK))  # type: ignore[no-any-return]
+    @property
+    def storage(self) -> Storage:
+        if self._storage is None:
+            self._storage = _disk.storage(self.fileno())
+        return self._storage
 
-    def has_byte_at(self, offset: int) -> bool:
-        return _syscalls.byte_at(self.fileno(), offset)
+    def settle(self, count: int) -> None:
+        self.offset += count
+        if not self._file.closed:
+            self._file.seek(self.offset)
+        super().settle(count)
+
+
+class FileSource(_FileEnd, Source):
+    """A regular file, read from its logical position."""
+
+    rewindable = True
+
+    def __init__(self, obj: Any, status: os.stat_result) -> None:
+        super().__init__(obj, status)
+        self.size = status.st_size
+        self._next = self.offset
 
     def check(self) -> None:
         if isinstance(self._file, io.BufferedRandom):
             self._file.flush()  # unflushed writes are part of the file; it also drops the stale read buffer
             self.grow()
 
+    def at_hand(self, offset: int, count: int) -> bool:
+        """Whether these bytes can be had without waiting for storage."""
+        if self.storage is Storage.MEMORY:
+            return True
+        return self.storage is Storage.LOCAL and _disk.cached(self.fileno(), offset, count)
+
+    def read(self, count: int) -> bytes:
+        count = min(count, BLOCK)
+        data: bytes = self.do(self.at_hand(self._next, count), os.pread, (self.fileno(),), count, self._next)
+        self._next += len(data)
+        return data
+
+    def has_byte_at(self, offset: int) -> bool:
+        """Whether a plain read at ``offset`` would find something."""
+        return bool(self.do(self.storage is not Storage.REMOTE, _syscalls.byte_at, (self.fileno(),), offset))
+
     def grow(self) -> int:
         """The size now: a file may grow or shrink under a copy (hard cases F5, F6)."""
         self.size = os.fstat(self.fileno()).st_size
         return self.size
 
-    def settle(self, count: int, *, below: bool) -> None:
-        self.offset += count
-        if below and not self._file.closed:
-            self._file.seek(self.offset)
-        super().settle(count, below=below)
+    def settle(self, count: int) -> None:
+        super().settle(count)
+        self._next = self.offset
 
 
-class FileSink(Sink):
-    """A file, pipe or device behind an ``io`` object, written by the object's own ``write``."""
+class FileSink(_FileEnd, Sink):
+    """A regular file, written at its logical position."""
+
+    def __init__(self, obj: Any, status: os.stat_result) -> None:
+        super().__init__(obj, status)
+        self._next = self.offset
+
+    def swift(self, count: int) -> bool:
+        """Whether writing ``count`` bytes is no matter of storage: past the page cache waits for writeback."""
+        if self.storage is Storage.LOCAL:
+            return count <= INLINE
+        return self.storage is Storage.MEMORY
+
+    def despite(self, exc: BaseException) -> int | None:
+        return 0 if _syscalls.answered(exc) else self.late()
+
+    def write(self, data: memoryview) -> int:
+        taken: int = self.do(self.swift(len(data)), _syscalls.write_at, (self.fileno(),), data, self._next)
+        self._next += taken
+        return taken
+
+    def flush(self) -> None:
+        self._file.flush()
+
+    def settle(self, count: int) -> None:
+        super().settle(count)
+        self._next = self.offset
+
+
+class AppendSink(FileSink):
+    """A file in append mode: the kernel chooses the offset, and no faster call takes it (hard case C3)."""
+
+    kind = Kind.OPAQUE
+    note = "file opened with O_APPEND"
+
+    def write(self, data: memoryview) -> int:
+        return int(self.do(self.swift(len(data)), _syscalls.write, (self.fileno(),), data))
+
+    def settle(self, count: int) -> None:
+        if not self._file.closed:
+            self._file.seek(0, os.SEEK_END)
+        super(_FileEnd, self).settle(count)
+
+
+class OwnSink(Sink):
+    """A device, ``/dev/null`` or a file opened with O_DIRECT, written by the object's own ``write``."""
 
     def __init__(self, obj: Any, kind: Kind, note: str) -> None:
         super().__init__(obj)
         self._file = obj
         self.kind = kind
         self.note = note
-        self.offset = obj.tell() if kind is Kind.FILE else 0
 
     def fileno(self) -> int:
         return int(self._file.fileno())
 
-    def innocent(self, exc: BaseException) -> bool:
-        return self.kind is Kind.FILE and isinstance(exc, OSError)
+    def despite(self, exc: BaseException) -> int | None:
+        return None
 
     def write(self, data: memoryview) -> int:
         try:
             taken = self._file.write(data)
         except BlockingIOError as exc:
             taken = exc.characters_written or None
-        except OSError:
-            # A full disk takes part of a block and then says no: the position tells how much it took.
-            # The next write hears the error again (hard case C21).
-            taken = self._file.tell() - self.offset if self.kind is Kind.FILE else 0
-            if taken <= 0:
-                raise
         if taken is None:
             raise BlockingIOError("the file is in non-blocking mode and full")
-        self.offset += taken
         return int(taken)
 
     def flush(self) -> None:
         self._file.flush()
-
-
-def _kind(mode: int) -> Kind:
-    if stat.S_ISREG(mode):
-        return Kind.FILE
-    return Kind.PIPE if stat.S_ISFIFO(mode) else Kind.OPAQUE
 
 
 def source_below(file: Any) -> Source:
@@ -108,20 +178,17 @@ def source_below(file: Any) -> Source:
         raise io.UnsupportedOperation("not readable")
     fd = file.fileno()
     status = os.fstat(fd)
-    kind = _kind(status.st_mode)
-    if kind is not Kind.FILE:
-        # read() of a buffered object waits until it has all it was asked for; bytes that are there must
-        # not wait for more (hard case X9).
-        read = getattr(file, "read1", file.read)
-        return OpaqueSource(file, "pipe" if kind is Kind.PIPE else "device or directory", read, kind=kind)
+    if stat.S_ISFIFO(status.st_mode):
+        return PipeSource(file)
+    if not stat.S_ISREG(status.st_mode):
+        return OpaqueSource(file, "device or directory", getattr(file, "read1", file.read))
     if _O_DIRECT and fcntl.fcntl(fd, fcntl.F_GETFL) & _O_DIRECT:
         # sendfile answers EINVAL at the first length that is no multiple of the block (hard case F13)
         return OpaqueSource(file, "file opened with O_DIRECT", file.read)
     try:
-        offset = file.tell()
+        return FileSource(file, status)
     except OSError:  # a FUSE file opened as a stream
         return OpaqueSource(file, "file that cannot seek", file.read)
-    return FileSource(file, offset, status.st_size)
 
 
 def sink_below(file: Any) -> Sink:
@@ -129,9 +196,14 @@ def sink_below(file: Any) -> Sink:
     if not file.writable():
         raise io.UnsupportedOperation("not writable")
     fd = file.fileno()
-    kind = _kind(os.fstat(fd).st_mode)
-    if kind is Kind.FILE and fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_APPEND:
-        # Ask the descriptor at each copy: 'ab' in the mode is not the only way there (hard cases C3, C4).
-        return FileSink(file, Kind.OPAQUE, "file opened with O_APPEND")
-    notes = {Kind.FILE: "regular file", Kind.PIPE: "pipe"}
-    return FileSink(file, kind, notes.get(kind, "device"))
+    status = os.fstat(fd)
+    if stat.S_ISFIFO(status.st_mode):
+        return PipeSink(file)
+    if not stat.S_ISREG(status.st_mode):
+        null = stat.S_ISCHR(status.st_mode) and status.st_rdev == _NULL
+        return OwnSink(file, Kind.NULL, "/dev/null") if null else OwnSink(file, Kind.OPAQUE, "device")
+    flags = fcntl.fcntl(fd, fcntl.F_GETFL)
+    if flags & _O_DIRECT:
+        return OwnSink(file, Kind.OPAQUE, "file opened with O_DIRECT")
+    # Ask the descriptor at each copy: 'ab' in the mode is not the only way there (hard cases C3, C4).
+    return (AppendSink if flags & os.O_APPEND else FileSink)(file, status)

@@ -13,22 +13,27 @@ from weakref import WeakKeyDictionary
 import gevent
 from gevent import get_hub, monkey
 from gevent import socket as gsocket
+from gevent._fileobjectcommon import cancel_wait_ex as file_cancel_wait_ex
+from gevent._fileobjectposix import GreenFileDescriptorIO
+from gevent._hub_primitives import wait_on_watcher
 
+from . import _syscalls
 from ._config import config
 from ._errors import BusyError, Error
 
 READ, WRITE = "reading", "writing"
 
 _WATCHER = {READ: "_read_event", WRITE: "_write_event"}
+_FILE_WATCHER = {READ: "_read_watcher", WRITE: "_write_watcher"}
 _POLL = {READ: 0x001, WRITE: 0x004}  # POLLIN, POLLOUT
 
-# gevent replaces or removes these; a zero-timeout poll and closing our own descriptors need the real ones.
+# gevent replaces or removes it; a question that does not wait needs the real one.
 _poll = monkey.get_original("select", "poll")
-_close = monkey.get_original("os", "close")
 
-# One exception object shared by every wait gevent ever cancels. Hanging a transfer on it would keep that
-# transfer's socket alive for good and show it to strangers, so a fresh one of the same kind goes up.
-_shared_ebadf = gsocket.cancel_wait_ex
+# One exception object each, shared by every wait gevent ever cancels on a socket or a FileObject. Hanging a
+# transfer on it would keep that transfer's socket alive for good and show it to strangers, so a fresh one of
+# the same kind goes up.
+_SHARED = (gsocket.cancel_wait_ex, file_cancel_wait_ex)
 
 
 def wait(sock: Any, direction: str) -> None:
@@ -49,9 +54,29 @@ def wait(sock: Any, direction: str) -> None:
     try:
         sock._wait(watcher)
     except OSError as exc:
-        if exc is _shared_ebadf:
-            raise OSError(*exc.args) from None
-        raise
+        raise _own(exc) from None
+
+
+def wait_file(raw: Any, fd: int, direction: str) -> None:
+    """Wait in the hub until ``fd``, the descriptor of ``raw``, is ready: on a FileObject's own watcher.
+
+    A plain file object over a pipe has none. Then a watcher of our own must do, and after it the descriptor
+    is asked for again, which raises when the file was closed meanwhile.
+    """
+    if not isinstance(raw, GreenFileDescriptorIO):
+        (gsocket.wait_read if direction == READ else gsocket.wait_write)(fd)
+        return
+    watcher = getattr(raw, _FILE_WATCHER[direction])
+    if watcher is None:
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+    try:
+        wait_on_watcher(watcher, None, None, raw.hub)
+    except OSError as exc:
+        raise _own(exc) from None
+
+
+def _own(exc: OSError) -> OSError:
+    return type(exc)(*exc.args) if exc in _SHARED else exc
 
 
 def ready(fd: int, direction: str) -> bool:
@@ -63,14 +88,23 @@ def ready(fd: int, direction: str) -> bool:
 
 def check_socket(sock: Any, direction: str) -> None:
     """Refuse, before a byte moves, a socket that this greenlet could not wait on."""
+    _check(sock, getattr(sock, _WATCHER[direction]), direction)
+
+
+def check_file(raw: Any, direction: str) -> None:
+    """The same for the raw object of a FileObject."""
+    if isinstance(raw, GreenFileDescriptorIO):
+        _check(raw, getattr(raw, _FILE_WATCHER[direction]), direction)
+
+
+def _check(owner: Any, watcher: Any, direction: str) -> None:
     hub = get_hub()
-    if sock.hub is not hub:
-        raise Error(f"{sock!r} belongs to the hub of another thread")
+    if owner.hub is not hub:
+        raise Error(f"{owner!r} belongs to the hub of another thread")
     if gevent.getcurrent() is hub:
         raise Error("a copy may have to wait, and the hub itself cannot: run it in a greenlet")
-    watcher = getattr(sock, _WATCHER[direction])
     if watcher is not None and watcher.callback is not None:
-        raise BusyError(f"another greenlet is waiting on {sock!r} for {direction}")
+        raise BusyError(f"another greenlet is waiting on {owner!r} for {direction}")
 
 
 class Turn:
@@ -116,7 +150,7 @@ class Turn:
 
     def __del__(self) -> None:
         if self._ready_fd >= 0:
-            _close(self._ready_fd)
+            _syscalls.close(self._ready_fd)
 
 
 _turns: WeakKeyDictionary[Any, Turn] = WeakKeyDictionary()

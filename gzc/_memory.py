@@ -48,11 +48,11 @@ class MemorySource(Source):
         self._next += len(view)
         return view
 
-    def settle(self, count: int, *, below: bool) -> None:
+    def settle(self, count: int) -> None:
         self.offset = self._next = self.offset + count
         if not getattr(self._owner, "closed", False):
             self._owner.seek(self.offset)
-        super().settle(count, below=below)
+        super().settle(count)
 
     def close(self) -> None:
         self._view.release()

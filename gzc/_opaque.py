@@ -74,8 +74,8 @@ class OpaqueSink(Sink):
         self.has_descriptor = hasattr(type(obj), "fileno")
         self._write = write
 
-    def innocent(self, exc: BaseException) -> bool:
-        return False  # how much of the block it had taken when it raised, only it knows
+    def despite(self, exc: BaseException) -> int | None:
+        return None  # how much of the block it had taken when it raised, only it knows
 
     def write(self, data: memoryview) -> int:
         # Bytes, as everybody else would pass: the writer may keep them, and the view dies with this step.
@@ -90,8 +90,8 @@ class OpaqueSink(Sink):
 class _SendSink(OpaqueSink):
     """A socket whose ``send`` takes some bytes or a record, or raises and has taken nothing."""
 
-    def innocent(self, exc: BaseException) -> bool:
-        return isinstance(exc, (OSError, gevent.Timeout, gevent.GreenletExit))
+    def despite(self, exc: BaseException) -> int | None:
+        return 0 if isinstance(exc, (OSError, gevent.Timeout, gevent.GreenletExit)) else None
 
     def write(self, data: memoryview) -> int:
         while not (taken := self._write(data)):  # gevent's send answers 0 when woken up in vain

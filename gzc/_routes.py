@@ -12,7 +12,7 @@ from itertools import product
 from . import _syscalls
 from ._config import config
 from ._endpoint import Kind, Sink, Source
-from ._movers import Mover, Sendfile, UserSpace
+from ._movers import CopyRange, Mover, Sendfile, SendfileToFile, SpliceFile, ThroughPipe, UserSpace
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,17 +25,24 @@ class Route:
     refusal: bool = False
 
 
+_BELOW = (Kind.FILE, Kind.STREAM, Kind.PIPE, Kind.NULL)
+
+
 def _table() -> dict[tuple[Kind, Kind], Route]:
     table: dict[tuple[Kind, Kind], Route] = {}
     for source, sink in product(Kind, Kind):
         if Kind.MEMORY in (source, sink):
             route = Route((UserSpace,), "the bytes are, or are wanted, in the program's own memory")
-        elif Kind.OPAQUE in (source, sink):
-            route = Route((UserSpace,), "{opaque}: only its own methods may be used", refusal=True)
         else:
-            route = Route((UserSpace,), f"no way past user space from {source.value} to {sink.value}", refusal=True)
+            route = Route((UserSpace,), "{opaque}: only its own methods may be used", refusal=True)
         table[source, sink] = route
+    for source, sink in product((Kind.STREAM, Kind.PIPE), _BELOW):
+        reason = f"a {source.value} to a {sink.value}, through a pipe of our own"
+        table[source, sink] = Route((ThroughPipe, UserSpace), reason)
     table[Kind.FILE, Kind.STREAM] = Route((Sendfile, UserSpace), "a regular file to a stream socket")
+    table[Kind.FILE, Kind.NULL] = Route((Sendfile, UserSpace), "a regular file to /dev/null")
+    table[Kind.FILE, Kind.PIPE] = Route((SpliceFile, UserSpace), "a regular file to a pipe")
+    table[Kind.FILE, Kind.FILE] = Route((CopyRange, SendfileToFile, UserSpace), "between regular files")
     return table
 
 

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import errno
 import os
+import socket as native
 from socket import AF_INET, AF_INET6, AF_UNIX, SOCK_STREAM
 from typing import Any
 
 from gevent import socket as gsocket
 
 from . import _hub, _syscalls
+from ._buffer import buffered
 from ._endpoint import BLOCK, End, Kind, Sink, Source
 
 _NAMES = {AF_INET: "tcp socket", AF_INET6: "tcp socket", AF_UNIX: "unix stream socket"}
@@ -22,9 +24,10 @@ _NAMES = {AF_INET: "tcp socket", AF_INET6: "tcp socket", AF_UNIX: "unix stream s
 class _SocketEnd(End):
     kind = Kind.STREAM
 
-    def __init__(self, obj: Any) -> None:
-        super().__init__(obj)
-        self._sock = obj
+    def __init__(self, sock: Any, file: Any = None) -> None:
+        super().__init__(sock)
+        self._sock = sock
+        self._file = file
 
     def fileno(self) -> int:
         return int(self._sock.fileno())
@@ -35,8 +38,8 @@ class _SocketEnd(End):
     def wait(self) -> None:
         _hub.wait(self._sock, self.direction)
 
-    def innocent(self, exc: BaseException) -> bool:
-        return _syscalls.answered(exc)
+    def despite(self, exc: BaseException) -> int | None:
+        return 0 if _syscalls.answered(exc) else None
 
     def ready(self) -> bool:
         return _hub.ready(self.fileno(), self.direction)
@@ -46,19 +49,30 @@ class _SocketEnd(End):
 
 
 class StreamSource(_SocketEnd, Source):
-    """The receiving half of a connected stream socket."""
+    """The receiving half of a connected stream socket, and what a ``makefile`` above it has read ahead."""
 
     _buffer: memoryview | None = None
 
+    def __init__(self, sock: Any, file: Any = None) -> None:
+        super().__init__(sock, file)
+        self.buffered = file is not None
+
+    def head(self, count: int) -> bytes:
+        return buffered(self._file, count)
+
     def read(self, count: int) -> memoryview:
         if self._buffer is None:
-            self._buffer = memoryview(bytearray(min(count, BLOCK)))
+            self._buffer = memoryview(bytearray(BLOCK))
         view = self._buffer[:count]
         return view[: _syscalls.readinto(self.fileno(), view)]
 
 
 class StreamSink(_SocketEnd, Sink):
-    """The sending half of a connected stream socket."""
+    """The sending half of a connected stream socket, below what a ``makefile`` above it has to write."""
+
+    def flush(self) -> None:
+        if self._file is not None:
+            self._file.flush()
 
     def write(self, data: memoryview) -> int:
         return _syscalls.write(self.fileno(), data)
@@ -75,6 +89,16 @@ def _is_stream(sock: Any) -> bool:
         raise OSError(errno.EBADF, os.strerror(errno.EBADF))
     # Equality, not a bit test: SEQPACKET is 5, and 5 & SOCK_STREAM is true (hard cases D4, D5).
     return sock.type == SOCK_STREAM and sock.family in _NAMES
+
+
+def socket_below(raw: native.SocketIO) -> Any:
+    """The socket that a ``makefile`` object reads and writes.
+
+    :raises ValueError: the file was closed.
+    """
+    if raw.closed:
+        raise ValueError("I/O operation on closed file")
+    return raw._sock  # type: ignore[attr-defined]
 
 
 def source_below(sock: gsocket.socket) -> StreamSource | None:

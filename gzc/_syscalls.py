@@ -5,41 +5,118 @@ Rules of this file: nobody else calls them. No policy, no loop, no waiting; an O
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import fcntl
 import os
+import re
+import sys
 from collections.abc import Callable, Mapping
 
+from gevent import monkey
+
 from ._config import MAX_CALL, MECHANISMS
+
+close = monkey.get_original("os", "close")  # gevent's defers it to the hub's next turn (M17)
+
+_SPLICE_FLAGS = getattr(os, "SPLICE_F_MOVE", 0) | getattr(os, "SPLICE_F_NONBLOCK", 0)
+_F_SETPIPE_SZ, _F_GETPIPE_SZ = 1031, 1032
+_FIONREAD = 0x541B
 
 # Errnos that mean "this call cannot serve this pair": nothing moved, go on another way from the same
 # offset. Everything else (EIO, ENOSPC, EPIPE, ECONNRESET ...) is the truth about the disk or the peer:
 # hiding it behind a second method can turn a reported disk error into good-looking wrong data.
+_ALWAYS: Mapping[int, str] = {
+    errno.EINVAL: "not supported for these two (procfs since Linux 5.10, /dev/full, O_DIRECT, O_APPEND)",
+    errno.EOPNOTSUPP: "the file system refuses",
+    errno.ENOSYS: "not in this kernel or sandbox",
+    errno.EPERM: "a sandbox (seccomp), security module or file attribute refuses",
+}
 SENDFILE_DECLINES: Mapping[int, str] = {
-    errno.EINVAL: "the file system has no sendfile (procfs since Linux 5.10, O_DIRECT at an odd length)",
-    errno.EOPNOTSUPP: "the file system refuses sendfile",
-    errno.ENOSYS: "this kernel or sandbox has no sendfile",
+    **_ALWAYS,
     errno.ESPIPE: "the source is not seekable",
-    errno.EPERM: "a sandbox (seccomp) or security module refuses sendfile",
-    errno.EOVERFLOW: "the offset is beyond what sendfile can express here",
-    errno.ENODATA: "the file system answers ENODATA to sendfile (Lustre; cpython#139416)",
+    errno.EOVERFLOW: "the offset is beyond what the call can express here",
+    errno.ENODATA: "the file system answers ENODATA (Lustre; cpython#139416)",
+}
+SPLICE_DECLINES: Mapping[int, str] = {**_ALWAYS, errno.ESPIPE: "an offset was given for a pipe"}
+COPY_RANGE_DECLINES: Mapping[int, str] = {
+    **_ALWAYS,
+    errno.EXDEV: "two file systems (Linux 5.19 and later)",
+    errno.ETXTBSY: "a swap file",
+    errno.EACCES: "refused (CephFS before Linux 4.20)",
+    errno.EBADF: "opened with O_APPEND",
+    errno.EOVERFLOW: "the offset is beyond what the call can express here",
 }
 
 
-def _unavailable(*_: object) -> int:
+def _unavailable(*_: object, **__: object) -> int:
     raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
 
 
 _sendfile: Callable[[int, int, int, int], int] = getattr(os, "sendfile", _unavailable)
+_splice: Callable[..., int] = getattr(os, "splice", _unavailable)
+_copy_file_range: Callable[..., int] = getattr(os, "copy_file_range", _unavailable)
 
 
 def sendfile(out_fd: int, in_fd: int, offset: int, count: int) -> int:
-    """sendfile(2) from an explicit offset, which leaves the file's own position alone."""
+    """sendfile(2) from an explicit offset, which leaves the source's own position alone."""
     return _sendfile(out_fd, in_fd, offset, min(count, MAX_CALL))
 
 
-def write(fd: int, data: memoryview) -> int:
+def sendfile_to_file(out_fd: int, in_fd: int, offset: int, count: int, at: int) -> int:
+    """sendfile(2) into a file, which it writes at the descriptor's own position: put that at ``at`` first."""
+    os.lseek(out_fd, at, os.SEEK_SET)
+    return _sendfile(out_fd, in_fd, offset, min(count, MAX_CALL))
+
+
+def splice(src: int, dst: int, count: int, offset_src: int | None = None, offset_dst: int | None = None) -> int:
+    """splice(2) that never waits for a pipe; one of the two must be one.
+
+    SPLICE_F_MORE is never set: when nothing follows, the tail would stay in the socket for 200 ms (Go#10948).
+    SPLICE_F_NONBLOCK covers pipes only, also those in blocking mode; sockets must be in non-blocking mode.
+    """
+    return _splice(src, dst, min(count, MAX_CALL), offset_src, offset_dst, _SPLICE_FLAGS)
+
+
+def copy_file_range(src: int, dst: int, count: int, offset_src: int, offset_dst: int) -> int:
+    """copy_file_range(2) between explicit offsets, which leaves both positions alone."""
+    return _copy_file_range(src, dst, min(count, MAX_CALL), offset_src, offset_dst)
+
+
+def make_pipe() -> tuple[int, int]:
+    """pipe2(2), non-blocking and close-on-exec: the read and the write end."""
+    return os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+
+
+def resize_pipe(fd: int, size: int) -> int:
+    """Ask for a pipe of ``size`` bytes, and say what it has now.
+
+    EPERM is no error: over pipe-max-size, or an unprivileged user's share of pipes is used up, and then
+    even new pipes have 8 KiB (pipe(7), pipe-user-pages-soft).
+    """
+    with contextlib.suppress(OSError):
+        fcntl.fcntl(fd, _F_SETPIPE_SZ, size)
+    return int(fcntl.fcntl(fd, _F_GETPIPE_SZ))
+
+
+def unread(fd: int) -> int:
+    """FIONREAD: how many bytes a pipe holds. Exact for pipes only; on tcp it stops at urgent data."""
+    return int.from_bytes(fcntl.ioctl(fd, _FIONREAD, b"\0\0\0\0"), sys.byteorder)
+
+
+def write(fd: int, data: bytes | memoryview) -> int:
     """write(2): what the descriptor took of ``data``, in bytes."""
     return os.write(fd, data)
+
+
+def write_at(fd: int, data: bytes | memoryview, offset: int) -> int:
+    """pwrite(2): what the file took of ``data`` at ``offset``, in bytes."""
+    return os.pwrite(fd, data, offset)
+
+
+def read(fd: int, count: int) -> bytes:
+    """read(2): up to ``count`` bytes, empty at end of file."""
+    return os.read(fd, count)
 
 
 def readinto(fd: int, buffer: memoryview) -> int:
@@ -70,8 +147,26 @@ def answered(exc: BaseException) -> bool:
     return innermost.tb_frame.f_globals is globals()
 
 
-_missing: dict[str, str] = {} if hasattr(os, "sendfile") else {"sendfile": "this platform has no sendfile"}
-_probes: Mapping[str, Callable[[], object]] = {"sendfile": lambda: _sendfile(-1, -1, 0, 0)}
+def _kernel() -> tuple[int, ...]:
+    """Major and minor of the running kernel, however its release string goes on."""
+    numbers = re.findall(r"\d+", os.uname().release) if hasattr(os, "uname") else []
+    return tuple(map(int, numbers[:2]))
+
+
+_missing: dict[str, str] = {
+    name: f"this platform has no {name}"
+    for name, call in (("sendfile", _sendfile), ("splice", _splice), ("copy_file_range", _copy_file_range))
+    if call is _unavailable or not sys.platform.startswith("linux")
+}
+if "copy_file_range" not in _missing and _kernel() < (5, 3):
+    # Broken in several ways before; Go and gnulib stay away from it, too (Go#42400).
+    _missing["copy_file_range"] = "copy_file_range is not to be trusted before Linux 5.3"
+
+_probes: Mapping[str, Callable[[], object]] = {
+    "sendfile": lambda: _sendfile(-1, -1, 0, 0),
+    "splice": lambda: _splice(-1, -1, 1),
+    "copy_file_range": lambda: _copy_file_range(-1, -1, 1),
+}
 
 
 def missing(mechanism: str) -> str | None:
@@ -90,7 +185,7 @@ def latch(mechanism: str, error: OSError) -> None:
     ENOSYS is final. EPERM is asked again with descriptors that cannot exist: a kernel that has the
     call answers EBADF, a seccomp filter still says EPERM (as Rust's kernel_copy probes).
     """
-    if error.errno not in (errno.ENOSYS, errno.EPERM) or mechanism not in _probes:
+    if error.errno not in (errno.ENOSYS, errno.EPERM):
         return
     try:
         _probes[mechanism]()
@@ -99,4 +194,4 @@ def latch(mechanism: str, error: OSError) -> None:
             _missing[mechanism] = f"the kernel or a sandbox answers {errno.errorcode[probe.errno]} to {mechanism}"
 
 
-assert set(_probes) <= set(MECHANISMS)
+assert {*_probes, "userspace"} == set(MECHANISMS)

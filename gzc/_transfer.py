@@ -19,7 +19,7 @@ from ._classify import source as describe_source
 from ._endpoint import Sink, Source
 from ._errors import BusyError, NotZeroCopyError, TransferClosedError
 from ._memory import Cursor, MemorySource
-from ._movers import Declined, Mover, UserSpace
+from ._movers import Declined, Head, Mover, UserSpace
 from ._pump import Tally, pump
 from ._routes import Plan, plan
 
@@ -127,6 +127,7 @@ class Transfer:
         self._running = True
         try:
             self._claim(source, sink)
+            sink.flush()
             if self._held:
                 self._deliver(sink)
             if self.plan.refused:
@@ -136,6 +137,8 @@ class Transfer:
                 _stats.refuse(self.plan.reason, descriptor=seen)
             elif not movers:
                 raise NotZeroCopyError(self.plan.reason)
+            if source.buffered:
+                self._leg(Head(source, sink), self._left, source, sink)
             self._done = self._try_in_turn(movers, source, sink)
             return self.moved
         except BaseException as exc:
@@ -167,28 +170,31 @@ class Transfer:
         """Run one mover to its end, and settle what went past both ends, whatever ended it."""
         if source.limit is not None:
             left = min(left, source.limit)
-        if mover.below:
-            sink.flush()
         tally = Tally()
-        interrupted = True
         try:
             pump(mover, left, sink, tally)
-            interrupted = False
         except BaseException as exc:
             if mover.unsure:
-                mover.failed(exc)
-            self.exact = self.exact and not mover.unsure
+                self._book_late(mover, exc, tally)
             raise
         finally:
             self.moved += tally.moved
             self._left -= tally.moved
             held = mover.close()
-            rewind = interrupted and source.rewindable
-            if held and not rewind:
-                self._held = bytes(held)
-            del held
-            sink.settle(tally.moved, below=mover.below)
-            source.settle(tally.moved + len(self._held), below=mover.below or rewind)
+            if not source.rewindable:
+                self._held = held
+            sink.settle(tally.moved)
+            source.settle(tally.moved + len(self._held))
+
+    def _book_late(self, mover: Mover, exc: BaseException, tally: Tally) -> None:
+        """``exc`` struck between a call and its booking: find out what the call did, or admit not to know."""
+        late = mover.despite(exc)
+        if late is None:
+            self.exact = False
+            return
+        mover.unsure = False
+        tally.moved += late
+        _stats.fold(mover.name, 0, late, 0)
 
     def _deliver(self, sink: Sink) -> None:
         """Deliver what an earlier run or a mover that declined had taken from the source."""

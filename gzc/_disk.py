@@ -1,0 +1,188 @@
+"""Work that may block on storage: is it cached, and if not, a thread of our own pool does it.
+
+gevent's own pool also resolves names, so a slow disk must not fill it. The thread makes the real call, of
+bounded size, on duplicates of the descriptors: a greenlet that is killed closes its files while the thread
+is still in the call, and the numbers may be somebody else's by then (hard case G1). Warming the pages in a
+thread and moving them in the hub was not airtight (gaps of 21 to 143 ms).
+
+Rules of this file: it runs calls and knows nothing of ends; what a call moved is never lost with the
+exception that interrupted the waiting for it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+from collections.abc import Callable
+from enum import Enum
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import gevent
+from gevent import get_hub
+from gevent.threadpool import ThreadPool
+
+from . import _syscalls
+from ._config import config
+
+_NOWAIT = getattr(os, "RWF_NOWAIT", 0)
+
+
+class Storage(Enum):
+    """What may happen below a file."""
+
+    MEMORY = "memory"  # tmpfs, ramfs: never blocks
+    LOCAL = "local"  # a page cache that can be asked, and a disk of this machine
+    REMOTE = "remote"  # FUSE, network file systems, anything unknown: a read or a write may take seconds
+
+
+# Magic numbers of statfs(2), linux/magic.h.
+_MAGIC = {
+    **dict.fromkeys((0x01021994, 0x858458F6), Storage.MEMORY),  # tmpfs, ramfs
+    **dict.fromkeys((0x9FA0, 0x62656572, 0x27E0EB, 0x64626720, 0x74726163), Storage.MEMORY),  # proc, sys, cgroup ...
+    **dict.fromkeys(
+        # ext, xfs, btrfs, f2fs, overlay, zfs, bcachefs, squashfs, isofs, vfat, exfat
+        (0xEF53, 0x58465342, 0x9123683E, 0xF2F52010, 0x794C7630, 0x2FC12FC1, 0xCA451A4E)
+        + (0x73717368, 0x9660, 0x4D44, 0x2011BAB0),
+        Storage.LOCAL,
+    ),
+}
+
+_fstatfs: Any = None
+if sys.platform.startswith("linux"):
+    _fstatfs = ctypes.CDLL(None).fstatfs
+    _fstatfs.argtypes = [ctypes.c_int, ctypes.c_void_p]
+
+
+def storage(fd: int) -> Storage:
+    """What is below ``fd``: asked for each copy, 1 us, because device numbers are reused after an unmount."""
+    if _fstatfs is None:
+        return Storage.LOCAL
+    answer = (ctypes.c_long * 32)()
+    if _fstatfs(fd, ctypes.addressof(answer)) != 0:
+        return Storage.REMOTE
+    return _MAGIC.get(answer[0] & 0xFFFFFFFF, Storage.REMOTE)
+
+
+def cached(fd: int, offset: int, count: int) -> bool:
+    """Whether reading ``count`` bytes at ``offset`` would not have to wait for the disk.
+
+    Asks for the first and the last byte with RWF_NOWAIT, 1 us each; a hole in between costs one read-ahead.
+    A file system that cannot tell (FUSE, NFS: EOPNOTSUPP) is taken as not cached.
+    """
+    probe = [bytearray(1)]
+    try:
+        os.preadv(fd, probe, offset, _NOWAIT)
+        if count > 64 * 1024:  # shorter ones are read ahead as a whole
+            os.preadv(fd, probe, offset + count - 1, _NOWAIT)
+    except (OSError, AttributeError):
+        return False
+    return True
+
+
+class Job:
+    """One call in the pool.
+
+    ``result`` is the number of bytes it moved, also when the waiting greenlet was interrupted; None while
+    the call has not come back.
+    """
+
+    __slots__ = ("_start", "result")
+
+    def __init__(self) -> None:
+        self.result: int | None = None
+        # Popping is atomic: either the thread gets it and makes the call, or the greenlet, and nobody does.
+        self._start = [True]
+
+    def run(self, call: Callable[..., Any], fds: tuple[int, ...], *args: Any) -> Any:
+        """``call(*fds, *args)`` in a thread; other greenlets run meanwhile.
+
+        An interruption waits up to ``config.disk_grace`` seconds for a call that has begun. If that is over
+        by then, ``result`` says what it did; if not, ``result`` is None and the thread is written off.
+        """
+        pool = _pool()
+        copies = tuple(map(os.dup, fds))
+        try:
+            waiting = pool.spawn(self._work, call, copies, args)
+        except BaseException:
+            _close_all(copies)  # interrupted while waiting for a thread: it was never handed over
+            raise
+        try:
+            waiting.wait()
+        except BaseException:
+            if not self._begun():
+                self.result = 0
+            else:
+                _write_off_unless_done(pool, waiting)
+            raise
+        return waiting.get()
+
+    def _begun(self) -> bool:
+        try:
+            self._start.pop()
+        except IndexError:
+            return True
+        return False
+
+    def _work(self, call: Callable[..., Any], fds: tuple[int, ...], args: tuple[Any, ...]) -> Any:
+        try:
+            if self._begun():
+                return 0
+            try:
+                answer = call(*fds, *args)
+            except OSError:
+                self.result = 0
+                raise
+            self.result = answer if isinstance(answer, int) else 0
+            return answer
+        finally:
+            _close_all(fds)
+
+
+class Doer:
+    """Whoever makes calls that may have to go to the pool."""
+
+    job: Job | None = None
+
+    def do(self, inline: bool, call: Callable[..., Any], fds: tuple[int, ...], *args: Any) -> Any:
+        """``call(*fds, *args)``, here when it cannot block, else in the pool."""
+        if inline:
+            self.job = None
+            return call(*fds, *args)
+        self.job = Job()
+        return self.job.run(call, fds, *args)
+
+    def late(self) -> int | None:
+        """What an interrupted call moved all the same; None when nobody can know."""
+        return None if self.job is None else self.job.result
+
+
+def _close_all(fds: tuple[int, ...]) -> None:
+    for fd in fds:
+        _syscalls.close(fd)
+
+
+def _write_off_unless_done(pool: ThreadPool, waiting: Any) -> None:
+    """Give a call under way its grace; a thread that hangs beyond it must not starve the other transfers."""
+    with gevent.Timeout(config.disk_grace, False):
+        waiting.wait()
+    if not waiting.ready():
+        pool.maxsize += 1
+        waiting.rawlink(lambda _: _shrink(pool))
+
+
+def _shrink(pool: ThreadPool) -> None:
+    pool.maxsize -= 1
+
+
+_pools: WeakKeyDictionary[Any, ThreadPool] = WeakKeyDictionary()
+
+
+def _pool() -> ThreadPool:
+    hub = get_hub()
+    pool = _pools.get(hub)
+    if pool is None or pool.pid != os.getpid():
+        pool = _pools[hub] = ThreadPool(config.disk_threads, hub=hub)
+        pool.pid = os.getpid()
+    return pool

@@ -1,0 +1,89 @@
+"""Our own pipe between two ends: it knows how many bytes it holds.
+
+Through it every EAGAIN has one cause: filled only when empty, so the source is to blame, and emptied only
+when full, so the sink is. It is held only while bytes are in it; an idle connection has none.
+
+Rules of this file: a pipe reaches the pool only when it is known to be empty, because what is left in it
+would be delivered to the next client. It is never shared across a fork.
+"""
+
+from __future__ import annotations
+
+import os
+from weakref import WeakSet
+
+from . import _syscalls
+from ._config import config
+
+#: Below this a pipe moves less per call than a buffer: the kernel hands out pipes of two pages once the
+#: user's share is used up (pipe-user-pages-soft).
+LEAST = 64 * 1024
+
+
+class Pipe:
+    """A pipe of our own; ``held`` is what is in it, in bytes."""
+
+    __slots__ = ("__weakref__", "capacity", "held", "reader", "writer")
+
+    def __init__(self) -> None:
+        self.reader = self.writer = -1
+        self.held = 0
+        self.reader, self.writer = _syscalls.make_pipe()
+        _alive.add(self)
+        self.capacity = _syscalls.resize_pipe(self.writer, config.pipe_size)
+
+    def drain(self) -> bytes:
+        """Take out what is in it."""
+        pieces = []
+        while self.held > 0:
+            piece = _syscalls.read(self.reader, self.held)
+            self.held -= len(piece)
+            pieces.append(piece)
+        return b"".join(pieces)
+
+    def close(self) -> None:
+        """Close both ends; what was in it is gone."""
+        for fd in (self.reader, self.writer):
+            if fd >= 0:
+                _syscalls.close(fd)
+        self.reader = self.writer = -1
+
+    def __del__(self) -> None:
+        self.close()
+
+
+_alive: WeakSet[Pipe] = WeakSet()
+
+# One pool for the process: a pipe belongs to no hub, and list.append and list.pop are atomic. Last in,
+# first out, so that the pipe whose pages are still in the cache is used first.
+_idle: list[Pipe] = []
+
+
+def take() -> Pipe:
+    """An empty pipe.
+
+    :raises OSError: EMFILE or ENFILE, no descriptor to be had.
+    """
+    try:
+        return _idle.pop()
+    except IndexError:
+        return Pipe()
+
+
+def give_back(pipe: Pipe) -> None:
+    """Return an empty pipe; beyond ``config.pool_pipes``, or when its size is no longer wanted, it is closed."""
+    if pipe.held == 0 and len(_idle) < config.pool_pipes and pipe.capacity >= LEAST:
+        _idle.append(pipe)
+    else:
+        pipe.close()
+
+
+def _forget() -> None:
+    """In a forked child: both processes would fill and empty the same pipes (hard case D10)."""
+    _idle.clear()
+    for pipe in list(_alive):
+        pipe.close()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)

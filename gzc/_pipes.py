@@ -1,0 +1,73 @@
+"""Ends over somebody else's pipe: a FIFO behind an ``io`` object or a gevent FileObject.
+
+Rules of this file: the descriptor's flags are its owner's; gzc never sets or clears O_NONBLOCK there, since
+the other holders of the open file would see it (hard case O14). splice(2) does not need it for pipes.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from . import _hub, _syscalls
+from ._buffer import buffered
+from ._endpoint import BLOCK, End, Kind, Sink, Source
+
+#: pipe(7): a write of up to PIPE_BUF bytes does not block when poll calls the pipe writable.
+_PIPE_BUF = 4096
+
+
+class _PipeEnd(End):
+    kind = Kind.PIPE
+    note = "pipe"
+
+    def __init__(self, obj: Any) -> None:
+        super().__init__(obj)
+        self._file = obj
+        self._raw = getattr(obj, "raw", obj)
+
+    def fileno(self) -> int:
+        return int(self._file.fileno())
+
+    def check(self) -> None:
+        _hub.check_file(self._raw, self.direction)
+
+    def wait(self) -> None:
+        _hub.wait_file(self._raw, self.fileno(), self.direction)
+
+    def ready(self) -> bool:
+        return _hub.ready(self.fileno(), self.direction)
+
+    def despite(self, exc: BaseException) -> int | None:
+        return 0 if _syscalls.answered(exc) else None
+
+
+class PipeSource(_PipeEnd, Source):
+    """The read end."""
+
+    def __init__(self, obj: Any) -> None:
+        super().__init__(obj)
+        self.buffered = self._raw is not obj
+
+    def head(self, count: int) -> bytes:
+        return buffered(self._file, count)
+
+    def read(self, count: int) -> bytes:
+        if not self.ready():  # it may be in blocking mode
+            raise BlockingIOError
+        return _syscalls.read(self.fileno(), min(count, BLOCK))
+
+
+class PipeSink(_PipeEnd, Sink):
+    """The write end."""
+
+    def flush(self) -> None:
+        self._file.flush()
+
+    def write(self, data: memoryview) -> int:
+        fd = self.fileno()
+        if os.get_blocking(fd):
+            if not self.ready():
+                raise BlockingIOError
+            data = data[:_PIPE_BUF]
+        return _syscalls.write(fd, data)
