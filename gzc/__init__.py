@@ -29,6 +29,14 @@ if TYPE_CHECKING:
     from ._transfer import copy as copy
     from ._transfer import explain as explain
     from ._transfer import transfers_of as transfers_of
+    from ._tunnel import tunnel as tunnel
+    from ._twins import copy_file_range as copy_file_range
+    from ._twins import sendfile as sendfile
+    from ._twins import splice as splice
+    from ._twins import tee as tee
+    from ._wrappers import limit as limit
+    from ._wrappers import observe as observe
+    from ._wrappers import section as section
     from .monkey import patch_all as patch_all
     from .monkey import patched as patched
     from .monkey import seams as seams
@@ -42,6 +50,9 @@ _HOMES = {
     "_errors": ("BusyError", "Error", "NotZeroCopyError", "TransferClosedError"),
     "_routes": ("Plan",),
     "_stats": ("stats", "trace"),
+    "_tunnel": ("tunnel",),
+    "_twins": ("copy_file_range", "sendfile", "splice", "tee"),
+    "_wrappers": ("limit", "observe", "section"),
     "_transfer": ("Transfer", "copy", "explain", "transfers_of"),
     "monkey": ("patch_all", "patched", "seams", "unpatch_all"),
 }
@@ -57,16 +68,24 @@ __all__ = [
     "TransferClosedError",
     "config",
     "copy",
+    "copy_file_range",
     "explain",
+    "limit",
+    "observe",
     "patch_all",
     "patched",
     "register",
     "seams",
+    "section",
+    "sendfile",
     "sink",
     "source",
+    "splice",
     "stats",
+    "tee",
     "trace",
     "transfers_of",
+    "tunnel",
     "unpatch_all",
 ]
 

@@ -43,8 +43,10 @@ _MAGIC = {
     **dict.fromkeys((0x9FA0, 0x62656572, 0x27E0EB, 0x64626720, 0x74726163), Storage.MEMORY),  # proc, sys, cgroup ...
     **dict.fromkeys(
         # ext, xfs, btrfs, f2fs, overlay, zfs, bcachefs, squashfs, isofs, vfat, exfat
-        (0xEF53, 0x58465342, 0x9123683E, 0xF2F52010, 0x794C7630, 0x2FC12FC1, 0xCA451A4E)
-        + (0x73717368, 0x9660, 0x4D44, 0x2011BAB0),
+        (
+            *(0xEF53, 0x58465342, 0x9123683E, 0xF2F52010, 0x794C7630, 0x2FC12FC1),
+            *(0xCA451A4E, 0x73717368, 0x9660, 0x4D44, 0x2011BAB0),
+        ),
         Storage.LOCAL,
     ),
 }

@@ -58,7 +58,8 @@ class End:
     def __init__(self, obj: object) -> None:
         self.obj = obj
         self._settlers: tuple[Callable[[int], None], ...] = ()
-        self._observers: tuple[Callable[[int], None], ...] = ()
+        #: To be told after each step how many bytes it delivered.
+        self.observers: tuple[Callable[[int], None], ...] = ()
 
     def fileno(self) -> int:
         """The descriptor, asked afresh: it is true until the next switch (hard cases O15, O16)."""
@@ -87,11 +88,6 @@ class End:
         for settler in self._settlers:
             settler(count)
 
-    def observed(self, count: int) -> None:
-        """One step delivered ``count`` bytes."""
-        for observer in self._observers:
-            observer(count)
-
     def settling(self: _E, settler: Callable[[int], None]) -> _E:
         """A description that also tells ``settler`` how many bytes went past, once a run."""
         new = copy.copy(self)
@@ -101,7 +97,7 @@ class End:
     def observing(self: _E, observer: Callable[[int], None]) -> _E:
         """A description that also tells ``observer`` after each step how many bytes it delivered."""
         new = copy.copy(self)
-        new._observers = (*self._observers, observer)
+        new.observers = (*self.observers, observer)
         return new
 
     def noted(self: _E, note: str) -> _E:

@@ -100,6 +100,23 @@ class FileSource(_FileEnd, Source):
         self._next = self.offset
 
 
+class SectionSource(FileSource):
+    """A part of a file, which does not move the file's own position."""
+
+    exclusive = False
+
+    def __init__(self, whole: FileSource, offset: int, end: int) -> None:
+        self.__dict__.update(whole.__dict__)
+        self.offset = self._next = offset
+        self.limit = end - offset if self.limit is None else min(self.limit, end - offset)
+        self.note = "section of a file"
+
+    def settle(self, count: int) -> None:
+        self.offset += count
+        self._next = self.offset
+        Source.settle(self, count)
+
+
 class FileSink(_FileEnd, Sink):
     """A regular file, written at its logical position."""
 
@@ -170,6 +187,11 @@ class OwnSink(Sink):
 
     def flush(self) -> None:
         self._file.flush()
+
+
+def section_below(whole: FileSource, offset: int, end: int) -> Source:
+    """Describe the bytes of ``whole`` from ``offset`` to ``end``."""
+    return SectionSource(whole, offset, end)
 
 
 def source_below(file: Any) -> Source:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Callable
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -148,9 +149,9 @@ class Turn:
                 return
         gsocket.wait_write(self._ready_fd)
 
-    def __del__(self) -> None:
+    def __del__(self, _close: Callable[[int], None] = _syscalls.close) -> None:
         if self._ready_fd >= 0:
-            _syscalls.close(self._ready_fd)
+            _close(self._ready_fd)
 
 
 _turns: WeakKeyDictionary[Any, Turn] = WeakKeyDictionary()

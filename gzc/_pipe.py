@@ -49,7 +49,8 @@ class Pipe:
         self.reader = self.writer = -1
 
     def __del__(self) -> None:
-        self.close()
+        if self.reader >= 0:
+            self.close()
 
 
 _alive: WeakSet[Pipe] = WeakSet()

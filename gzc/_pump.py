@@ -6,6 +6,7 @@ it moves, nor between what.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from time import monotonic
 
 from . import _stats
@@ -28,8 +29,8 @@ class Tally:
         self.moved = 0
 
 
-def pump(mover: Mover, left: float, sink: Sink, tally: Tally) -> None:
-    """Call ``mover`` until ``left`` bytes are delivered or its source ends.
+def pump(mover: Mover, left: float, sink: Sink, tally: Tally, observers: Sequence[Callable[[int], None]] = ()) -> None:
+    """Call ``mover`` until ``left`` bytes are delivered or its source ends; tell ``observers`` after each step.
 
     Waits on the one end that can be the cause of an EAGAIN, and goes through the loop when the hub's turn
     is over. Whatever ends it, ``tally.moved`` is what was delivered.
@@ -64,7 +65,8 @@ def pump(mover: Mover, left: float, sink: Sink, tally: Tally) -> None:
             tally.moved += moved
             mover.unsure = mover.woken = False
             tries = RETRIES
-            sink.observed(moved)
+            for observer in observers:
+                observer(moved)
             if left > 0 and turn().over(monotonic()):
                 fold()
                 sink.breathe(turn())

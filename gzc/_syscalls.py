@@ -6,6 +6,7 @@ Rules of this file: nobody else calls them. No policy, no loop, no waiting; an O
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
 import fcntl
 import os
@@ -53,12 +54,19 @@ def _unavailable(*_: object, **__: object) -> int:
     raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
 
 
-_sendfile: Callable[[int, int, int, int], int] = getattr(os, "sendfile", _unavailable)
+_sendfile: Callable[[int, int, int | None, int], int] = getattr(os, "sendfile", _unavailable)
 _splice: Callable[..., int] = getattr(os, "splice", _unavailable)
 _copy_file_range: Callable[..., int] = getattr(os, "copy_file_range", _unavailable)
 
+_tee = None
+if sys.platform.startswith("linux"):
+    _tee = getattr(ctypes.CDLL(None, use_errno=True), "tee", None)
+if _tee is not None:
+    _tee.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_size_t, ctypes.c_uint]
+    _tee.restype = ctypes.c_ssize_t
 
-def sendfile(out_fd: int, in_fd: int, offset: int, count: int) -> int:
+
+def sendfile(out_fd: int, in_fd: int, offset: int | None, count: int) -> int:
     """sendfile(2) from an explicit offset, which leaves the source's own position alone."""
     return _sendfile(out_fd, in_fd, offset, min(count, MAX_CALL))
 
@@ -78,8 +86,21 @@ def splice(src: int, dst: int, count: int, offset_src: int | None = None, offset
     return _splice(src, dst, min(count, MAX_CALL), offset_src, offset_dst, _SPLICE_FLAGS)
 
 
-def copy_file_range(src: int, dst: int, count: int, offset_src: int, offset_dst: int) -> int:
-    """copy_file_range(2) between explicit offsets, which leaves both positions alone."""
+def tee(src: int, dst: int, count: int) -> int:
+    """tee(2) between two pipes, without waiting; Python has no ``os.tee``."""
+    if _tee is None:
+        return _unavailable()
+    done: int = _tee(src, dst, min(count, MAX_CALL), getattr(os, "SPLICE_F_NONBLOCK", 0))
+    if done < 0:
+        error = ctypes.get_errno()
+        raise OSError(error, os.strerror(error))
+    return done
+
+
+def copy_file_range(
+    src: int, dst: int, count: int, offset_src: int | None = None, offset_dst: int | None = None
+) -> int:
+    """copy_file_range(2); an explicit offset leaves that descriptor's position alone."""
     return _copy_file_range(src, dst, min(count, MAX_CALL), offset_src, offset_dst)
 
 

@@ -54,6 +54,32 @@ def transfers_of(exc: BaseException) -> tuple[Transfer, ...]:
     return getattr(exc, _ATTRIBUTE, ())
 
 
+def sign(exc: BaseException, *transfers: Transfer) -> None:
+    """Hang the transfers on the exception that interrupted them.
+
+    The object may be one that was thrown before, as a ``gevent.Timeout`` restarted: of the transfers it
+    carries only those stay that this very flight went through.
+    """
+    inside = {id(transfer) for transfer in transfers}
+    earlier = [one for one in transfers_of(exc) if id(one) not in inside and id(one) in _flown_through(exc)]
+    try:
+        setattr(exc, _ATTRIBUTE, (*earlier, *transfers))
+        exc.transfer = (*earlier, *transfers)[0]  # type: ignore[attr-defined]
+    except AttributeError:  # an exception class with slots
+        pass
+
+
+def _flown_through(exc: BaseException) -> set[int]:
+    """The ids of the transfers whose runs are on the exception's traceback."""
+    found = set()
+    step = exc.__traceback__
+    while step is not None:
+        if step.tb_frame.f_code is Transfer._run.__code__:
+            found.add(id(step.tb_frame.f_locals["self"]))
+        step = step.tb_next
+    return found
+
+
 class Transfer:
     """A copy as an object: it can be interrupted, asked and resumed. The parameters are those of ``copy``.
 
@@ -124,6 +150,7 @@ class Transfer:
         if self._done:
             return self.moved
         source, sink, movers = self.plan.source, self.plan.sink, self.plan.movers
+        self._observers = (*source.observers, *sink.observers)
         self._running = True
         try:
             self._claim(source, sink)
@@ -142,7 +169,7 @@ class Transfer:
             self._done = self._try_in_turn(movers, source, sink)
             return self.moved
         except BaseException as exc:
-            self._sign(exc)
+            sign(exc, self)
             raise
         finally:
             self._running = False
@@ -172,7 +199,7 @@ class Transfer:
             left = min(left, source.limit)
         tally = Tally()
         try:
-            pump(mover, left, sink, tally)
+            pump(mover, left, sink, tally, self._observers)
         except BaseException as exc:
             if mover.unsure:
                 self._book_late(mover, exc, tally)
@@ -215,25 +242,6 @@ class Transfer:
         for key in self._claims:
             _hub.release(key, self)
         self._claims.clear()
-
-    def _sign(self, exc: BaseException) -> None:
-        """Hang this transfer on the exception that interrupted it.
-
-        The object may be one that was thrown before, as a ``gevent.Timeout`` restarted: of the transfers
-        it carries only those stay that this very flight went through.
-        """
-        inside = set()
-        step = exc.__traceback__
-        while step is not None:
-            if step.tb_frame.f_code is Transfer._run.__code__:
-                inside.add(id(step.tb_frame.f_locals["self"]))
-            step = step.tb_next
-        earlier = tuple(one for one in transfers_of(exc) if id(one) in inside and one is not self)
-        try:
-            setattr(exc, _ATTRIBUTE, (*earlier, self))
-            exc.transfer = (*earlier, self)[0]  # type: ignore[attr-defined]
-        except AttributeError:  # an exception class with slots
-            pass
 
     def reclaim(self) -> bytes:
         """Hand back what was taken from the source and not delivered, and end the transfer."""

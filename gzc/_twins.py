@@ -1,0 +1,102 @@
+"""Cooperative twins of ``os.sendfile``, ``os.splice``, ``os.copy_file_range``, and tee(2).
+
+Rules of this file: the arguments and the answer are those of the system call; the only difference is that
+EAGAIN waits in the hub, and that what waits for storage does so in the pool.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from gevent import socket as gsocket
+
+from . import _hub, _syscalls
+from ._classify import sink, source
+from ._disk import Doer
+from ._endpoint import End
+
+#: Bytes one call may move in the pool: an interruption waits for it.
+_JOB = 8 * 1024 * 1024
+
+#: EAGAINs in a row from ends that poll calls ready, before one is passed on: it is the file system's.
+_PATIENCE = 3
+
+
+class _Bare:
+    """A bare descriptor, which nobody else may close meanwhile."""
+
+    def __init__(self, fd: int, direction: str) -> None:
+        self._fd = fd
+        self._direction = direction
+
+    def fileno(self) -> int:
+        return self._fd
+
+    def ready(self) -> bool:
+        return _hub.ready(self._fd, self._direction)
+
+    def wait(self) -> None:
+        (gsocket.wait_read if self._direction == _hub.READ else gsocket.wait_write)(self._fd)
+
+
+def _from(obj: Any) -> End | _Bare:
+    return _Bare(obj, _hub.READ) if isinstance(obj, int) else source(obj)
+
+
+def _to(obj: Any) -> End | _Bare:
+    return _Bare(obj, _hub.WRITE) if isinstance(obj, int) else sink(obj)
+
+
+def _until_answered(call: Callable[[int, int], int], src: End | _Bare, dst: End | _Bare) -> int:
+    """``call`` with both descriptors, asked afresh each time, until it says something else than EAGAIN."""
+    doubts = 0
+    while True:
+        try:
+            return call(src.fileno(), dst.fileno())
+        except BlockingIOError:
+            # "Source empty" and "sink full" are one answer; poll tells which (hard case B13).
+            waiting = src if not src.ready() else dst
+            doubts = doubts + 1 if waiting.ready() else 0
+            if doubts >= _PATIENCE:
+                raise
+            waiting.wait()
+
+
+def sendfile(out: Any, in_: Any, offset: int | None, count: int) -> int:
+    """``os.sendfile``, waiting in the hub until ``out`` takes something. sendfile(2).
+
+    :param out: a socket, FileObject or descriptor in non-blocking mode.
+    :param in_: a file or descriptor; with ``offset`` None its descriptor's own position is used and moved.
+    :returns: bytes sent, 0 at end of file.
+    """
+    return _until_answered(lambda src, dst: _syscalls.sendfile(dst, src, offset, count), _from(in_), _to(out))
+
+
+def splice(src: Any, dst: Any, count: int, offset_src: int | None = None, offset_dst: int | None = None) -> int:
+    """``os.splice``, waiting in the hub for whichever end is not ready; one must be a pipe. splice(2).
+
+    :returns: bytes moved, 0 at end of file.
+    """
+    return _until_answered(lambda s, d: _syscalls.splice(s, d, count, offset_src, offset_dst), _from(src), _to(dst))
+
+
+def tee(src: Any, dst: Any, count: int) -> int:
+    """tee(2): duplicate up to ``count`` bytes from one pipe to another without consuming them.
+
+    Called again before they are consumed it duplicates the same bytes again.
+
+    :returns: bytes duplicated, 0 at end of file.
+    """
+    return _until_answered(lambda s, d: _syscalls.tee(s, d, count), _from(src), _to(dst))
+
+
+def copy_file_range(
+    src: Any, dst: Any, count: int, offset_src: int | None = None, offset_dst: int | None = None
+) -> int:
+    """``os.copy_file_range`` in a thread of gzc's pool, while other greenlets run. copy_file_range(2).
+
+    :returns: bytes copied, at most 8 MiB a call, 0 at end of file.
+    """
+    fds = _from(src).fileno(), _to(dst).fileno()
+    return int(Doer().do(False, _syscalls.copy_file_range, fds, min(count, _JOB), offset_src, offset_dst))
