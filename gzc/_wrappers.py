@@ -38,9 +38,9 @@ class _Reader:
         """Up to ``size`` bytes, all there are when negative."""
         read = getattr(self._inner, "read", None)
         if read is not None:
-            return read(size) or b""  # type: ignore[no-any-return]
+            return read(size) or b""
         if size >= 0:
-            return self._inner.recv(size)  # type: ignore[no-any-return]
+            return self._inner.recv(size)
         pieces: list[bytes] = []
         while piece := self._inner.recv(65536):
             pieces.append(piece)

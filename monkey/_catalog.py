@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from . import _gunicorn, _socket
+from . import _gunicorn, _hooks, _socket
 from ._ledger import Row
 
 
@@ -30,6 +30,16 @@ class Seam:
 
 
 SEAMS = (
+    Seam(
+        "hooks",
+        why="sockets and FileObjects have no way to read from, or write to, one another",
+        reaches="programs that call dst.readfrom(src) or src.writeto(dst), in place of gzc.copy",
+        rows=tuple(
+            Row(module, f"{owner}.{name}", make, eager=True)
+            for module, owner in (("gevent.socket", "socket"), ("gevent._fileobjectcommon", "FileObjectBase"))
+            for name, make in (("readfrom", _hooks.readfrom), ("writeto", _hooks.writeto))
+        ),
+    ),
     Seam(
         "socket",
         why="gevent's socket.sendfile reads and sends pieces of 8 KiB: 256 system calls for each MiB",
