@@ -59,6 +59,11 @@ def _why_opaque(obj: object, register: Any) -> str:
     return f"{name}, which nobody vouches for"
 
 
+def _no_text(outer: object, inner: object) -> None:
+    if isinstance(inner, io.TextIOBase):
+        raise TypeError(f"{outer!r} is a text file, and must be opened in binary mode")
+
+
 def _below(attribute: str, describe: Callable[[Any], Any]) -> _Descend:
     """Describe the object found in ``attribute``: for wrappers that only forward."""
     return lambda obj: describe(getattr(obj, attribute))
@@ -90,7 +95,17 @@ def _file_object(describe: Callable[[Any], Any]) -> _Descend:
     def below(fobj: Any) -> Any:
         if fobj.closed:
             raise ValueError("I/O operation on closed file")
+        _no_text(fobj, fobj.io)
         return describe(fobj.io)
+
+    return below
+
+
+def _in_threads(describe: Callable[[Any], Any]) -> _Descend:
+    """A FileObjectThread: its calls go through a lock and a pool that are its owner's choice."""
+
+    def below(fobj: Any) -> None:
+        _no_text(fobj, fobj.io)
 
     return below
 
@@ -102,6 +117,7 @@ def _spooled(describe: Callable[[Any], Any]) -> _Descend:
     """
 
     def below(spool: Any) -> Any:
+        _no_text(spool, spool._file)
         return describe(spool._file) if spool._rolled or describe is source else None
 
     return below
@@ -126,6 +142,7 @@ _WRAPPERS: tuple[tuple[type, str, Callable[[Callable[[Any], Any]], _Descend]], .
     (tempfile.SpooledTemporaryFile, "_file", _spooled),
     (gfile.FileObjectPosix, "io", _file_object),
     (gfile.FileObjectBlock, "io", _file_object),
+    (gfile.FileObjectThread, "io", _in_threads),
 )
 for _type, _inner, _make in _WRAPPERS:
     sources.add(_type, _make(source), _inner)

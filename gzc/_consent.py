@@ -11,7 +11,8 @@ Rules of this file: it decides, it knows no concrete type, and it never calls a 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Generic, NamedTuple, TypeVar
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 from . import _hub
 from ._endpoint import End, Sink, Source
@@ -39,7 +40,8 @@ def _forwards(method: object, inner: object) -> bool:
     return getattr(getattr(method, "__wrapped__", method), "__self__", None) is inner
 
 
-class _Vouch(NamedTuple, Generic[_E]):
+@dataclass(frozen=True)
+class _Vouch(Generic[_E]):
     """``describe`` may be called for objects of ``cls`` while its methods are still the ``pristine`` ones.
 
     inner

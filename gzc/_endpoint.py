@@ -14,7 +14,7 @@ from typing import ClassVar, TypeVar
 
 import gevent
 
-from . import _hub
+from . import _hub, _syscalls
 
 #: Bytes per step through user space. From 64 KiB to 1 MiB the CPU per byte of file to socket was the same
 #: within noise, and 256 KiB still fits the second-level cache it is read into and sent from.
@@ -52,6 +52,8 @@ class End:
     note: str = ""
     #: Whether two transfers on ``obj`` in one direction would mix: not so for memory and sections.
     exclusive: bool = True
+    #: Whether ``wait`` works: its calls can answer EAGAIN and be made again.
+    waitable: bool = False
     #: Whether there is a descriptor below that a faster way could have used: its refusal is worth a warning.
     has_descriptor: bool = True
 
@@ -81,7 +83,8 @@ class End:
 
         An object's own error or a timeout says none; what a signal handler raises in the middle says nothing.
         """
-        return 0 if isinstance(exc, (Exception, gevent.Timeout, gevent.GreenletExit)) else None
+        own = isinstance(exc, (Exception, gevent.Timeout, gevent.GreenletExit))
+        return 0 if own and not _syscalls.struck(exc) else None
 
     def settle(self, count: int) -> None:
         """``count`` bytes went past: set the position, count down limits, tell whoever asked to be told."""
@@ -128,6 +131,8 @@ class Source(End):
     limit: int | None = None
     #: Whether what was read and not delivered can be put back, by settling on the delivered count.
     rewindable: bool = False
+    #: Whether it gives records, of which what is beyond a count is cut off, as recv(2) would.
+    records: bool = False
     #: Whether there may be bytes above the descriptor, for ``head`` to hand out first.
     buffered: bool = False
 
@@ -173,6 +178,6 @@ class Sink(End):
     def flush(self) -> None:
         """Push out what is buffered above the descriptor; called before anything goes below."""
 
-    def breathe(self, turn: _hub.Turn) -> None:
+    def breathe(self) -> None:
         """Give the loop one turn."""
-        turn.breathe()
+        _hub.breathe()

@@ -73,6 +73,7 @@ class FileSource(_FileEnd, Source):
         if isinstance(self._file, io.BufferedRandom):
             self._file.flush()  # unflushed writes are part of the file; it also drops the stale read buffer
             self.grow()
+        self.offset = self._next = self._file.tell()  # a description may be older than a seek
 
     def at_hand(self, offset: int, count: int) -> bool:
         """Whether these bytes can be had without waiting for storage."""
@@ -111,6 +112,10 @@ class SectionSource(FileSource):
         self.limit = end - offset if self.limit is None else min(self.limit, end - offset)
         self.note = "section of a file"
 
+    def check(self) -> None:
+        if isinstance(self._file, io.BufferedRandom):
+            self._file.flush()
+
     def settle(self, count: int) -> None:
         self.offset += count
         self._next = self.offset
@@ -123,6 +128,9 @@ class FileSink(_FileEnd, Sink):
     def __init__(self, obj: Any, status: os.stat_result) -> None:
         super().__init__(obj, status)
         self._next = self.offset
+
+    def check(self) -> None:
+        self.offset = self._next = self._file.tell()
 
     def swift(self, count: int) -> bool:
         """Whether writing ``count`` bytes is no matter of storage: past the page cache waits for writeback."""

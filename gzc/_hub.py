@@ -7,18 +7,16 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import gevent
 from gevent import get_hub, monkey
 from gevent import socket as gsocket
-from gevent._fileobjectcommon import cancel_wait_ex as file_cancel_wait_ex
 from gevent._fileobjectposix import GreenFileDescriptorIO
+from gevent._hub_local import get_hub_if_exists
 from gevent._hub_primitives import wait_on_watcher
 
-from . import _syscalls
 from ._config import config
 from ._errors import BusyError, Error
 
@@ -30,11 +28,6 @@ _POLL = {READ: 0x001, WRITE: 0x004}  # POLLIN, POLLOUT
 
 # gevent replaces or removes it; a question that does not wait needs the real one.
 _poll = monkey.get_original("select", "poll")
-
-# One exception object each, shared by every wait gevent ever cancels on a socket or a FileObject. Hanging a
-# transfer on it would keep that transfer's socket alive for good and show it to strangers, so a fresh one of
-# the same kind goes up.
-_SHARED = (gsocket.cancel_wait_ex, file_cancel_wait_ex)
 
 
 def wait(sock: Any, direction: str) -> None:
@@ -52,10 +45,7 @@ def wait(sock: Any, direction: str) -> None:
     watcher = getattr(sock, _WATCHER[direction])
     if watcher is None:  # closed; gevent would call it "already used by another greenlet"
         raise OSError(errno.EBADF, os.strerror(errno.EBADF))
-    try:
-        sock._wait(watcher)
-    except OSError as exc:
-        raise _own(exc) from None
+    sock._wait(watcher)
 
 
 def wait_file(raw: Any, fd: int, direction: str) -> None:
@@ -70,14 +60,7 @@ def wait_file(raw: Any, fd: int, direction: str) -> None:
     watcher = getattr(raw, _FILE_WATCHER[direction])
     if watcher is None:
         raise OSError(errno.EBADF, os.strerror(errno.EBADF))
-    try:
-        wait_on_watcher(watcher, None, None, raw.hub)
-    except OSError as exc:
-        raise _own(exc) from None
-
-
-def _own(exc: OSError) -> OSError:
-    return type(exc)(*exc.args) if exc in _SHARED else exc
+    wait_on_watcher(watcher, None, None, raw.hub)
 
 
 def ready(fd: int, direction: str) -> bool:
@@ -88,7 +71,11 @@ def ready(fd: int, direction: str) -> bool:
 
 
 def check_socket(sock: Any, direction: str) -> None:
-    """Refuse, before a byte moves, a socket that this greenlet could not wait on."""
+    """Refuse, before a byte moves, a socket that this greenlet could not wait on.
+
+    :raises Error: it belongs to another thread, or this is the hub itself.
+    :raises BusyError: another greenlet waits on it.
+    """
     _check(sock, getattr(sock, _WATCHER[direction]), direction)
 
 
@@ -115,15 +102,13 @@ class Turn:
     deadline belongs to the iteration, not to the transfer. Whoever comes after it still makes one step.
     """
 
-    __slots__ = ("_deadline", "_hub", "_ready_fd", "_stamp", "_stamps")
+    __slots__ = ("_deadline", "_stamp", "_stamps")
 
-    def __init__(self, hub: Any) -> None:
-        loop = hub.loop
+    def __init__(self, loop: Any) -> None:
         # libuv does not count its iterations; its clock stands still within one.
         self._stamps = (lambda: loop.iteration) if loop.iteration >= 0 else loop.now
         self._stamp: float = -1
         self._deadline = 0.0
-        self._ready_fd = -1
 
     def over(self, now: float) -> bool:
         """Whether the budget of this iteration is spent, at ``time.monotonic()`` ``now``."""
@@ -134,55 +119,58 @@ class Turn:
             return False
         return now >= self._deadline
 
-    def breathe(self) -> None:
-        """Let the loop run once: look at I/O and timers, then come back.
 
-        ``gevent.sleep(0)`` would not: gevent runs up to 50 callbacks before it looks at the loop, which
-        left gaps of 60 to 160 ms under bulk copies. A short timer sleeps out libev's minimum (0.4 ms
-        each, measured) where nothing else is going on. A descriptor that is always ready costs 2 us.
-        """
-        if self._ready_fd < 0:
-            try:
-                self._ready_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-            except (AttributeError, OSError):  # not Linux, or no descriptor to be had
-                gevent.sleep(1e-6)
-                return
-        gsocket.wait_write(self._ready_fd)
+def breathe() -> None:
+    """Let the loop run once: look at I/O and timers, then come back.
 
-    def __del__(self, _close: Callable[[int], None] = _syscalls.close) -> None:
-        if self._ready_fd >= 0:
-            _close(self._ready_fd)
+    ``gevent.sleep(0)`` would not: gevent runs up to 50 callbacks before it looks at the loop, which left gaps
+    of 60 to 160 ms under bulk copies. A short timer sleeps out libev's minimum, 0.4 ms each where nothing else
+    is going on. A check watcher, with an idle one to keep the loop from sleeping, costs 2 us.
+    """
+    hub = get_hub()
+    idle, check = hub.loop.idle(), hub.loop.check()
+    idle.start(_nothing)
+    try:
+        hub.wait(check)
+    finally:
+        idle.stop()
+        idle.close()
+        check.close()
+
+
+def _nothing() -> None:
+    pass
 
 
 _turns: WeakKeyDictionary[Any, Turn] = WeakKeyDictionary()
 
 
-def turn() -> Turn:
-    """The turn of this thread's hub."""
-    hub = get_hub()
+def turn() -> Turn | None:
+    """The turn of this thread's hub; None in a thread without one, which holds nobody up."""
+    hub = get_hub_if_exists()
+    if hub is None:
+        return None
     found = _turns.get(hub)
     if found is None:
-        found = _turns[hub] = Turn(hub)
+        found = _turns[hub] = Turn(hub.loop)
     return found
 
 
-# (id of the end, direction) -> the transfer that holds it. The transfer keeps the end alive, so the id
-# stays true; ``setdefault`` is one atomic step also between native threads.
+# (id of the end, direction) -> a token of the transfer that holds it. The transfer keeps the end alive, so
+# the id stays true; ``setdefault`` is one atomic step also between native threads.
 _claims: dict[tuple[int, str], object] = {}
 
 
-def claim(end: object, direction: str, holder: object) -> tuple[int, str]:
-    """Take ``end`` in one direction for ``holder``; give the result to ``release``.
+def claim(key: tuple[int, str], end: object, holder: object) -> None:
+    """Take ``end`` in one direction for ``holder``; ``key`` is its id and the direction.
 
     Two greenlets that move bytes through one end steal each other's bytes without any error, since
     gevent notices only when both *wait* (hard case B16).
 
     :raises BusyError: somebody else holds it.
     """
-    key = (id(end), direction)
     if _claims.setdefault(key, holder) is not holder:
-        raise BusyError(f"another transfer is {direction} {end!r}")
-    return key
+        raise BusyError(f"another transfer is {key[1]} {end!r}")
 
 
 def release(key: tuple[int, str], holder: object) -> None:
@@ -191,6 +179,16 @@ def release(key: tuple[int, str], holder: object) -> None:
         del _claims[key]
 
 
-# The greenlets that hold claims do not exist in a forked child, or must not go on there (M19).
+#: Counts the forks this process is away from where gzc was loaded. A greenlet that was moving bytes when the
+#: process forked wakes up in the child, too, with the same sockets (M19).
+generation = 0
+
+
+def _forked() -> None:
+    global generation
+    generation += 1
+    _claims.clear()
+
+
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_claims.clear)
+    os.register_at_fork(after_in_child=_forked)

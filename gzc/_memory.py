@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import mmap
+from typing import Any
 
 from ._endpoint import Kind, Sink, Source
 
@@ -34,17 +35,31 @@ class MemorySource(Source):
     def __init__(self, obj: Cursor | io.BytesIO | mmap.mmap) -> None:
         super().__init__(obj)
         self._owner = obj
-        # "B": a view of wider items would count items, not bytes
-        self._view = memoryview(
-            obj.buffer if isinstance(obj, Cursor) else obj.getbuffer() if isinstance(obj, io.BytesIO) else obj
-        ).cast("B")
-        self.offset = obj.position if isinstance(obj, Cursor) else obj.tell()
-        self.size = len(self._view)
-        self._next = self.offset
+        self._exported: memoryview | None = None
         self.note = type(obj.buffer if isinstance(obj, Cursor) else obj).__name__
+        with self._export() as view:
+            self.size = len(view)
+        self.offset = self._next = self._position()
+
+    def _position(self) -> int:
+        return self._owner.position if isinstance(self._owner, Cursor) else self._owner.tell()
+
+    def _export(self) -> memoryview:
+        owner = self._owner
+        if isinstance(owner, Cursor):
+            buffer: Any = owner.buffer
+        else:
+            buffer = owner.getbuffer() if isinstance(owner, io.BytesIO) else owner
+        # "B": a view of wider items would count items, not bytes
+        return memoryview(buffer).cast("B")
+
+    def check(self) -> None:
+        self.offset = self._next = self._position()
 
     def read(self, count: int) -> memoryview:
-        view = self._view[self._next : self._next + count]
+        if self._exported is None:
+            self._exported = self._export()
+        view = self._exported[self._next : self._next + count]
         self._next += len(view)
         return view
 
@@ -55,7 +70,9 @@ class MemorySource(Source):
         super().settle(count)
 
     def close(self) -> None:
-        self._view.release()
+        if self._exported is not None:
+            self._exported.release()
+            self._exported = None
 
 
 class MemorySink(Sink):
@@ -69,6 +86,9 @@ class MemorySink(Sink):
         super().__init__(obj)
         self._take = obj.extend if isinstance(obj, bytearray) else obj.write
         self.note = type(obj).__name__
+
+    def despite(self, exc: BaseException) -> int | None:
+        return None  # the call may have been over when a handler struck
 
     def write(self, data: memoryview) -> int:
         self._take(data)

@@ -102,7 +102,7 @@ class FromFile(Doer, Mover):
         self._offset = source.offset
         self._size = source.size or 0
 
-    def _call(self, offset: int, count: int) -> int:
+    def _call(self, source_fd: int, sink_fd: int, offset: int, count: int) -> int:
         raise NotImplementedError
 
     def _most(self) -> int:
@@ -114,10 +114,11 @@ class FromFile(Doer, Mover):
         ask = int(min(left, self._most(), self._size - offset))
         if ask <= 0:
             return self._end(left)
+        source_fd, sink_fd = self.source.fileno(), self.sink.fileno()
         self.calls += 1
         self.unsure = True
         try:
-            moved = self._call(offset, ask)
+            moved = self._call(source_fd, sink_fd, offset, ask)
         except BlockingIOError as exc:
             if self.doubt():
                 self.unsure = False
@@ -153,8 +154,8 @@ class Sendfile(FromFile):
     name = "sendfile"
     declines = _syscalls.SENDFILE_DECLINES
 
-    def _call(self, offset: int, count: int) -> int:
-        fds = self.sink.fileno(), self.source.fileno()
+    def _call(self, source_fd: int, sink_fd: int, offset: int, count: int) -> int:
+        fds = sink_fd, source_fd
         return int(self.do(self.source.at_hand(offset, count), _syscalls.sendfile, fds, offset, count))
 
 
@@ -164,8 +165,8 @@ class SpliceFile(FromFile):
     name = "splice"
     declines = _syscalls.SPLICE_DECLINES
 
-    def _call(self, offset: int, count: int) -> int:
-        fds = self.source.fileno(), self.sink.fileno()
+    def _call(self, source_fd: int, sink_fd: int, offset: int, count: int) -> int:
+        fds = source_fd, sink_fd
         return int(self.do(self.source.at_hand(offset, count), _syscalls.splice, fds, count, offset))
 
 
@@ -195,8 +196,8 @@ class CopyRange(FileToFile):
     name = "copy_file_range"
     declines = _syscalls.COPY_RANGE_DECLINES
 
-    def _call(self, offset: int, count: int) -> int:
-        fds = self.source.fileno(), self.sink.fileno()
+    def _call(self, source_fd: int, sink_fd: int, offset: int, count: int) -> int:
+        fds = source_fd, sink_fd
         inline = self._inline(offset, count)
         return int(self.do(inline, _syscalls.copy_file_range, fds, count, offset, offset + self._shift))
 
@@ -207,8 +208,8 @@ class SendfileToFile(FileToFile):
     name = "sendfile"
     declines = _syscalls.SENDFILE_DECLINES
 
-    def _call(self, offset: int, count: int) -> int:
-        fds = self.sink.fileno(), self.source.fileno()
+    def _call(self, source_fd: int, sink_fd: int, offset: int, count: int) -> int:
+        fds = sink_fd, source_fd
         inline = self._inline(offset, count)
         return int(self.do(inline, _syscalls.sendfile_to_file, fds, offset, count, offset + self._shift))
 
@@ -235,10 +236,11 @@ class ThroughPipe(Doer, Mover):
         if not pipe.held and not self._fill(pipe, left):
             return 0
         self.blocked_on = self.sink
+        sink_fd = self.sink.fileno()
         self.calls += 1
         self.unsure = True
         try:
-            moved = self._empty(pipe)
+            moved = self._empty(pipe, sink_fd)
         except BlockingIOError as exc:
             if self.doubt():
                 raise Declined("the sink answers EAGAIN while it is ready", exc) from None
@@ -263,11 +265,12 @@ class ThroughPipe(Doer, Mover):
     def _fill(self, pipe: Pipe, left: float) -> bool:
         """Move bytes from the source into the empty pipe; False at end of file."""
         self.blocked_on = self.source
+        source_fd = self.source.fileno()
+        ask = int(min(left, pipe.capacity))
         self.calls += 1
         self.unsure = True
-        ask = int(min(left, pipe.capacity))
         try:
-            pipe.held = _syscalls.splice(self.source.fileno(), pipe.writer, ask)
+            pipe.held = _syscalls.splice(source_fd, pipe.writer, ask)
         except BlockingIOError:
             if not self.woken or not self.source.ready():
                 self._leave()
@@ -296,12 +299,12 @@ class ThroughPipe(Doer, Mover):
             pipe.held = _syscalls.write(pipe.writer, data)
         self._reading = False
 
-    def _empty(self, pipe: Pipe) -> int:
+    def _empty(self, pipe: Pipe, sink_fd: int) -> int:
         if self._offset is None:
-            return _syscalls.splice(pipe.reader, self.sink.fileno(), pipe.held)
+            return _syscalls.splice(pipe.reader, sink_fd, pipe.held)
         assert isinstance(self.sink, FileSink)
         count = min(pipe.held, config.chunk)
-        fds = pipe.reader, self.sink.fileno()
+        fds = pipe.reader, sink_fd
         moved = int(self.do(self.sink.swift(count), _syscalls.splice, fds, count, None, self._offset))
         self._offset += moved
         return moved
@@ -362,6 +365,10 @@ class UserSpace(Mover):
             self.unsure = False
             if not self._held:
                 return 0
+            if len(self._held) > left:
+                if not self.source.records:
+                    raise ValueError(f"{self.source}: gave {len(self._held)} bytes when asked for {int(left)}")
+                self._held = self._held[: int(left)]
         self.blocked_on = self.sink
         self.calls += 1
         self.unsure = True
@@ -376,8 +383,9 @@ class UserSpace(Mover):
         return moved
 
     def close(self) -> bytes:
-        held, self._held = bytes(self._held), memoryview(b"")
-        return held
+        view, self._held = self._held, memoryview(b"")
+        with view:  # the traceback of an interruption keeps its frames, and they the view
+            return bytes(view)
 
 
 class Head(UserSpace):

@@ -15,15 +15,18 @@ from collections.abc import Callable
 from typing import Any
 
 import gevent
+from gevent import monkey
 from gevent import socket as gsocket
 from gevent import ssl as gssl
 
+from . import _hub, _syscalls
 from ._endpoint import Kind, Sink, Source
 
 #: Bytes asked of an unknown reader at a time: what shutil asks for. Larger steps would hold bytes back,
 #: since many readers return only when they have all.
 STEP = 64 * 1024
 
+_NO_FILENO = io.IOBase.fileno  # what every RawIOBase has, to say that it has none
 _TEXT = (io.TextIOBase, codecs.StreamReaderWriter)
 
 
@@ -42,25 +45,19 @@ class OpaqueSource(Source):
         super().__init__(obj)
         self.kind = kind
         self.note = note
-        self.has_descriptor = hasattr(type(obj), "fileno")
+        self.has_descriptor = getattr(type(obj), "fileno", _NO_FILENO) is not _NO_FILENO
         self._read = read
-        self._records = records
+        self.records = records
 
     def read(self, count: int) -> bytes | memoryview:
-        # A record is asked for whole: the kernel drops what did not fit (hard case D4).
-        data = self._read(STEP if self._records else min(count, STEP))
+        data = self._read(min(count, STEP))
         if data is None:
             raise BlockingIOError(f"{self.obj!r} is in non-blocking mode and has nothing to read")
         try:
-            view = memoryview(data).cast("B")
+            return memoryview(data).cast("B")
         except TypeError:
             kind = type(data).__name__
             raise TypeError(f"{self.obj!r} gives {kind}, not bytes: it must be opened in binary mode") from None
-        if len(view) > count:
-            if not self._records:
-                raise ValueError(f"{self.obj!r} gave {len(view)} bytes when asked for at most {count}")
-            view = view[:count]  # as recv(count) would have cut it
-        return view
 
 
 class OpaqueSink(Sink):
@@ -71,7 +68,7 @@ class OpaqueSink(Sink):
     def __init__(self, obj: object, note: str, write: Callable[[Any], Any]) -> None:
         super().__init__(obj)
         self.note = note
-        self.has_descriptor = hasattr(type(obj), "fileno")
+        self.has_descriptor = getattr(type(obj), "fileno", _NO_FILENO) is not _NO_FILENO
         self._write = write
 
     def despite(self, exc: BaseException) -> int | None:
@@ -80,23 +77,39 @@ class OpaqueSink(Sink):
     def write(self, data: memoryview) -> int:
         # Bytes, as everybody else would pass: the writer may keep them, and the view dies with this step.
         whole = data.obj
-        taken = self._write(whole if type(whole) is bytes and len(whole) == len(data) else bytes(data))
+        try:
+            taken = self._write(whole if type(whole) is bytes and len(whole) == len(data) else bytes(data))
+        except BlockingIOError as exc:
+            taken = exc.characters_written
+            if not taken:
+                raise
         if taken is None and isinstance(self.obj, io.RawIOBase):
             raise BlockingIOError(f"{self.obj!r} is in non-blocking mode and full")
         # sendall, and writers that do not say or answer something else, took it all, as for shutil
         return taken if type(taken) is int and 0 < taken <= len(data) else len(data)
 
 
-class _SendSink(OpaqueSink):
-    """A socket whose ``send`` takes some bytes or a record, or raises and has taken nothing."""
+class SendSink(OpaqueSink):
+    """An object whose ``send`` takes some bytes or a record, or raises and has taken nothing."""
 
     def despite(self, exc: BaseException) -> int | None:
-        return 0 if isinstance(exc, (OSError, gevent.Timeout, gevent.GreenletExit)) else None
+        own = isinstance(exc, (OSError, gevent.Timeout, gevent.GreenletExit))
+        return 0 if own and not _syscalls.struck(exc) else None
 
     def write(self, data: memoryview) -> int:
-        while not (taken := self._write(data)):  # gevent's send answers 0 when woken up in vain
-            pass
-        return int(taken)
+        taken = int(self._write(data))
+        if not taken:
+            raise BlockingIOError(f"{self.obj!r} takes nothing")
+        return taken
+
+
+class GeventSendSink(SendSink):
+    """A gevent socket by its own ``send``, which waits itself, and answers 0 when it was woken up in vain."""
+
+    waitable = True
+
+    def wait(self) -> None:
+        _hub.wait(self.obj, self.direction)
 
 
 def _buffered(readinto: Callable[[memoryview], int | None]) -> Callable[[int], memoryview | None]:
@@ -109,11 +122,18 @@ def _buffered(readinto: Callable[[memoryview], int | None]) -> Callable[[int], m
     return read
 
 
-def _nonempty(recv: Callable[[int], bytes]) -> Callable[[int], bytes]:
-    def read(count: int) -> bytes:
-        while not (data := recv(count)):  # an empty datagram is no end of anything
-            pass
-        return data
+def _records(sock: Any) -> Callable[[int], bytes]:
+    """Read whole records: what does not fit the kernel drops (hard case D4), so ask for the size first."""
+    datagrams = sock.type == native.SOCK_DGRAM
+
+    def read(_: int) -> bytes:
+        while True:
+            size = STEP
+            while sock.recvmsg(size, 0, native.MSG_PEEK)[2] & native.MSG_TRUNC:
+                size *= 2
+            data: bytes = sock.recv(size)
+            if data or not datagrams:  # an empty datagram is no end of anything
+                return data
 
     return read
 
@@ -126,7 +146,7 @@ def _refuse(obj: object, what: str, methods: tuple[str, ...]) -> TypeError:
     return TypeError(f"{obj!r} cannot be a {what}: it has none of {', '.join(methods)}")
 
 
-_SOCKETS = (gsocket.socket, native.socket)
+_SOCKETS = (gsocket.socket, monkey.get_original("socket", "socket"))
 _SENDALLS = (gsocket.socket.sendall, gssl.SSLSocket.sendall)
 
 
@@ -158,8 +178,7 @@ def opaque_source(obj: Any, note: str) -> Source:
     _check(obj, "source", methods)
     if isinstance(obj, _SOCKETS):
         records = obj.type != native.SOCK_STREAM
-        recv = _nonempty(obj.recv) if obj.type == native.SOCK_DGRAM else obj.recv
-        return OpaqueSource(obj, note, recv, records=records)
+        return OpaqueSource(obj, note, _records(obj) if records else obj.recv, records=records)
     name, method = _first(obj, "source", methods)
     return OpaqueSource(obj, note, _buffered(method) if name.endswith("into") else method)
 
@@ -175,7 +194,8 @@ def opaque_sink(obj: Any, note: str) -> Sink:
     _check(obj, "sink", methods)
     if isinstance(obj, _SOCKETS):
         # gevent's sendall is a loop over send, and send tells exactly how much was taken.
-        if type(obj).sendall in _SENDALLS or obj.type != native.SOCK_STREAM:
-            return _SendSink(obj, note, obj.send)
-        methods = ("sendall", "send")
-    return OpaqueSink(obj, note, _first(obj, "sink", methods)[1])
+        if type(obj).sendall in _SENDALLS:
+            return GeventSendSink(obj, note, obj.send)
+        methods = ("send",) if obj.type != native.SOCK_STREAM else ("sendall", "send")
+    name, method = _first(obj, "sink", methods)
+    return (SendSink if name == "send" else OpaqueSink)(obj, note, method)

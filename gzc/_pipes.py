@@ -19,6 +19,7 @@ _PIPE_BUF = 4096
 
 class _PipeEnd(End):
     kind = Kind.PIPE
+    waitable = True
     note = "pipe"
 
     def __init__(self, obj: Any) -> None:
@@ -69,5 +70,6 @@ class PipeSink(_PipeEnd, Sink):
         if os.get_blocking(fd):
             if not self.ready():
                 raise BlockingIOError
-            data = data[:_PIPE_BUF]
+            with data[:_PIPE_BUF] as piece:
+                return _syscalls.write(fd, piece)
         return _syscalls.write(fd, data)

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from time import monotonic
 
-from . import _stats
+from . import _hub, _stats
 from ._endpoint import Sink
-from ._hub import turn
+from ._errors import TransferClosedError
 from ._movers import Mover
 
 #: How often a full sink is tried again at once before the greenlet waits in the hub. A peer on another
@@ -37,6 +37,8 @@ def pump(mover: Mover, left: float, sink: Sink, tally: Tally, observers: Sequenc
     """
     calls = waits = folded = 0
     tries = RETRIES
+    born = _hub.generation
+    turn = _hub.turn()
 
     def fold() -> None:
         # Before every wait, so that whoever runs meanwhile sees the counts.
@@ -49,13 +51,17 @@ def pump(mover: Mover, left: float, sink: Sink, tally: Tally, observers: Sequenc
             try:
                 moved = mover(left)
             except BlockingIOError:
+                blocked_on = mover.blocked_on
+                if not blocked_on.waitable:
+                    raise  # an object of somebody else's in non-blocking mode: what it took only it knows
                 mover.unsure = False
-                if tries > 0 and mover.blocked_on is sink:
+                if tries > 0 and blocked_on is sink:
                     tries -= 1
                     continue
                 waits += 1
                 fold()
-                mover.blocked_on.wait()
+                blocked_on.wait()
+                _still_here(born)
                 mover.woken = True
                 continue
             if moved == 0:
@@ -67,8 +73,15 @@ def pump(mover: Mover, left: float, sink: Sink, tally: Tally, observers: Sequenc
             tries = RETRIES
             for observer in observers:
                 observer(moved)
-            if left > 0 and turn().over(monotonic()):
+            if left > 0 and turn is not None and turn.over(monotonic()):
                 fold()
-                sink.breathe(turn())
+                sink.breathe()
+                _still_here(born)
     finally:
         fold()
+
+
+def _still_here(born: int) -> None:
+    """Stop a greenlet that woke up in a forked child: the parent's copy of it moves these bytes (M19)."""
+    if _hub.generation != born:
+        raise TransferClosedError("the transfer belongs to the process that made it, and this is a fork of it")

@@ -101,7 +101,7 @@ def plan(source: Source, sink: Sink, count: int | None, *, fallback: bool = True
     elif config.disable or _syscalls.any_missing():
         movers, why = _allowed(movers)
         if why:
-            reason, refused = why, movers[0] is UserSpace
+            reason, refused = why, movers[0] is UserSpace and amount != 0
     if not fallback:
         movers = tuple(mover for mover in movers if mover is not UserSpace)
     return Plan(source, sink, count, movers, reason, refused)

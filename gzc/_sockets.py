@@ -23,6 +23,7 @@ _NAMES = {AF_INET: "tcp socket", AF_INET6: "tcp socket", AF_UNIX: "unix stream s
 
 class _SocketEnd(End):
     kind = Kind.STREAM
+    waitable = True
 
     def __init__(self, sock: Any, file: Any = None) -> None:
         super().__init__(sock)
@@ -77,9 +78,9 @@ class StreamSink(_SocketEnd, Sink):
     def write(self, data: memoryview) -> int:
         return _syscalls.write(self.fileno(), data)
 
-    def breathe(self, turn: _hub.Turn) -> None:
+    def breathe(self) -> None:
         if self._sock.timeout == 0.0:
-            turn.breathe()
+            _hub.breathe()
         else:  # the same one turn of the loop, and a close by another greenlet is noticed
             self.wait()
 

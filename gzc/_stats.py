@@ -7,6 +7,7 @@ sees every byte moved before it looks; nothing here decides anything.
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections import Counter
 from types import TracebackType
@@ -19,7 +20,17 @@ logger = logging.getLogger("gzc")
 
 # The native lock: totals are shared by the hubs of all threads. Reentrant, because a signal handler
 # that copies may run while its own thread is folding.
-_lock = monkey.get_original("threading", "RLock")()
+_new_lock = monkey.get_original("threading", "RLock")
+_lock = _new_lock()
+
+
+def _forked() -> None:
+    global _lock
+    _lock = _new_lock()  # a thread of the parent may have held it
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
 
 
 class Totals:
@@ -43,6 +54,7 @@ class Totals:
         return delta
 
 
+_warned: set[str] = set()
 _ZERO = Totals()
 _totals = Totals()
 
@@ -68,7 +80,9 @@ def refuse(why: str, *, descriptor: bool) -> None:
     """
     with _lock:
         _totals.refused[why] += 1
-        first = _totals.refused[why] == 1
+        first = descriptor and why not in _warned
+        if first:
+            _warned.add(why)
     level = logging.WARNING if first else logging.INFO
     if descriptor and logger.isEnabledFor(level):
         logger.log(level, "not zero-copy: %s", why, stacklevel=_callers_level())
@@ -79,7 +93,7 @@ def _callers_level() -> int:
     level, frame = 1, sys._getframe(1)
     while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "gzc":
         level, frame = level + 1, frame.f_back
-    return level - 1
+    return level
 
 
 def stats() -> dict[str, dict[str, int]]:

@@ -11,6 +11,7 @@ import errno
 import fcntl
 import os
 import re
+import signal
 import sys
 from collections.abc import Callable, Mapping
 
@@ -166,6 +167,24 @@ def answered(exc: BaseException) -> bool:
     while innermost.tb_next is not None:
         innermost = innermost.tb_next
     return innermost.tb_frame.f_globals is globals()
+
+
+def struck(exc: BaseException) -> bool:
+    """Whether ``exc`` came out of a signal handler, as a TimeoutError of the ``signal.alarm`` idiom does."""
+    handlers = {_code(signal.getsignal(number)) for number in signal.valid_signals()} - {None}
+    step = exc.__traceback__
+    while step is not None:
+        if step.tb_frame.f_code in handlers:
+            return True
+        step = step.tb_next
+    return False
+
+
+def _code(handler: object) -> object:
+    while hasattr(handler, "func"):  # functools.partial
+        handler = handler.func
+    own = getattr(handler, "__code__", None) or getattr(handler, "__func__", None)
+    return getattr(own, "__code__", own) or getattr(type(handler).__call__, "__code__", None)
 
 
 def _kernel() -> tuple[int, ...]:

@@ -6,12 +6,15 @@ interrupts it stays the caller's.
 
 from __future__ import annotations
 
+import itertools
 import math
 import operator
 import os
 import warnings
 from types import TracebackType
 from typing import SupportsIndex
+
+import gevent
 
 from . import _hub, _stats
 from ._classify import sink as describe_sink
@@ -24,6 +27,7 @@ from ._pump import Tally, pump
 from ._routes import Plan, plan
 
 _ATTRIBUTE = "_gzc_transfers"
+_runs = itertools.count(1)
 
 
 def copy(src: object, dst: object, count: SupportsIndex | None = None, *, fallback: bool = True) -> int:
@@ -60,24 +64,17 @@ def sign(exc: BaseException, *transfers: Transfer) -> None:
     The object may be one that was thrown before, as a ``gevent.Timeout`` restarted: of the transfers it
     carries only those stay that this very flight went through.
     """
-    inside = {id(transfer) for transfer in transfers}
-    earlier = [one for one in transfers_of(exc) if id(one) not in inside and id(one) in _flown_through(exc)]
+    outer = transfers[-1]
+    earlier = [
+        one
+        for one in transfers_of(exc)
+        if one not in transfers and one._began > outer._began and one._ran_in == outer._ran_in
+    ]
     try:
         setattr(exc, _ATTRIBUTE, (*earlier, *transfers))
         exc.transfer = (*earlier, *transfers)[0]  # type: ignore[attr-defined]
     except AttributeError:  # an exception class with slots
         pass
-
-
-def _flown_through(exc: BaseException) -> set[int]:
-    """The ids of the transfers whose runs are on the exception's traceback."""
-    found = set()
-    step = exc.__traceback__
-    while step is not None:
-        if step.tb_frame.f_code is Transfer._run.__code__:
-            found.add(id(step.tb_frame.f_locals["self"]))
-        step = step.tb_next
-    return found
 
 
 class Transfer:
@@ -103,7 +100,11 @@ class Transfer:
         self._dst = dst
         self._fallback = fallback
         self._held = b""
+        # What the claim table keeps is this, not the transfer: one that is dropped must be freed.
+        self._token = object()
         self._claims: list[tuple[int, str]] = []
+        self._began = 0
+        self._ran_in = 0
         self._running = False
         self._done = self._left == 0
         self._closed = False
@@ -143,7 +144,10 @@ class Transfer:
                 f"an exception struck between a system call and its booking, after {self.moved} bytes or more:"
                 " going on might send bytes twice"
             )
-        if self._running:
+        self._check_idle()
+
+    def _check_idle(self) -> None:
+        if self._running and os.getpid() == self._pid:
             raise BusyError("the transfer is running in another greenlet")
 
     def _run(self) -> int:
@@ -152,6 +156,7 @@ class Transfer:
         source, sink, movers = self.plan.source, self.plan.sink, self.plan.movers
         self._observers = (*source.observers, *sink.observers)
         self._running = True
+        self._began, self._ran_in = next(_runs), id(gevent.getcurrent())
         try:
             self._claim(source, sink)
             sink.flush()
@@ -210,8 +215,11 @@ class Transfer:
             held = mover.close()
             if not source.rewindable:
                 self._held = held
-            sink.settle(tally.moved)
-            source.settle(tally.moved + len(self._held))
+            if os.getpid() == self._pid:  # the position is shared with the parent, and the parent's to set
+                try:
+                    sink.settle(tally.moved)
+                finally:
+                    source.settle(tally.moved + len(self._held))
 
     def _book_late(self, mover: Mover, exc: BaseException, tally: Tally) -> None:
         """``exc`` struck between a call and its booking: find out what the call did, or admit not to know."""
@@ -236,23 +244,33 @@ class Transfer:
         for end in (source, sink):
             end.check()
             if end.exclusive:
-                self._claims.append(_hub.claim(end.obj, end.direction, self))
+                key = (id(end.obj), end.direction)
+                self._claims.append(key)
+                _hub.claim(key, end.obj, self._token)
 
     def _release(self) -> None:
         for key in self._claims:
-            _hub.release(key, self)
+            _hub.release(key, self._token)
         self._claims.clear()
 
     def reclaim(self) -> bytes:
-        """Hand back what was taken from the source and not delivered, and end the transfer."""
+        """Hand back what was taken from the source and not delivered, and end the transfer.
+
+        :raises BusyError: it is running in another greenlet; kill that first.
+        """
+        self._check_idle()
         held, self._held = self._held, b""
         self.close()
         return held
 
     def close(self) -> None:
-        """End the transfer. What was in flight is dropped, with a ``ResourceWarning`` that says how much."""
+        """End the transfer. What was in flight is dropped, with a ``ResourceWarning`` that says how much.
+
+        :raises BusyError: it is running in another greenlet; kill that first.
+        """
         if self._closed:
             return
+        self._check_idle()
         self._closed = True
         dropped, self._held = len(self._held), b""
         if os.getpid() == self._pid:
@@ -268,7 +286,7 @@ class Transfer:
         self.close()
 
     def __del__(self) -> None:
-        if getattr(self, "_held", b""):
+        if getattr(self, "_held", b"") and not self._running:
             self.close()
 
     def __repr__(self) -> str:

@@ -38,9 +38,11 @@ class _Reader:
         """Up to ``size`` bytes, all there are when negative."""
         read = getattr(self._inner, "read", None)
         if read is not None:
-            return read(size) or b""
+            data: bytes = read(size) or b""
+            return data
         if size >= 0:
-            return self._inner.recv(size)
+            received: bytes = self._inner.recv(size)
+            return received
         pieces: list[bytes] = []
         while piece := self._inner.recv(65536):
             pieces.append(piece)

@@ -39,6 +39,8 @@ class _Finder:
             load(module)
             arrived = self.awaited.pop(module.__name__, None)
             if arrived is not None:
+                if not self.awaited:
+                    await_nothing()
                 arrived()
 
         loader.exec_module = exec_module

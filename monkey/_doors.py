@@ -26,7 +26,17 @@ _skipped: dict[str, str] = {}
 _wanted: set[str] = set()
 
 # Programs patch in threads, too, and gevent may be patching threading meanwhile.
-_lock = monkey.get_original("threading", "RLock")()
+_new_lock = monkey.get_original("threading", "RLock")
+_lock = _new_lock()
+
+
+def _forked() -> None:
+    global _lock
+    _lock = _new_lock()  # a thread of the parent may have held it
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
 
 
 class SeamState(NamedTuple):
@@ -97,7 +107,6 @@ def switch_on() -> None:
     :raises ValueError: an unknown seam or a wrong limit.
     """
     chosen = {name: _names(os.environ.get(f"GZC_{name.upper()}", "")) for name in ("only", "skip", "also")}
-    gzc.copy  # noqa: B018 - load the engine now, not inside the first copy
     _put_in_force(_choose(chosen["only"] or None, chosen["skip"], chosen["also"], True))
 
 
@@ -116,6 +125,8 @@ def _choose(only: Iterable[str] | None, skip: Iterable[str], also: Iterable[str]
 
 
 def _put_in_force(wanted: set[str]) -> None:
+    if wanted:
+        gzc.copy  # noqa: B018 - load the engine now, not inside the first copy
     with _lock:
         _wanted.clear()
         _wanted.update(wanted)

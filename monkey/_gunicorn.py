@@ -26,38 +26,55 @@ def sendfile(original: Method) -> Method:
             return bool(original(self, respiter))  # TLS, HTTP/2, --no-sendfile; HEAD, 1xx, 204, 304
         filelike = respiter.filelike
         promised = self.response_length
-        if promised is not None and promised <= gzc.config.small:
-            return _send_small(self, filelike, promised)
+        if promised is not None:
+            promised = max(0, promised - self.sent)  # the application may have written before
+            if promised <= gzc.config.small:
+                return _send_small(self, filelike, promised)
         try:
-            source = gzc.source(filelike)
+            transfer = gzc.Transfer(filelike, self.sock, promised)
         except (TypeError, ValueError, OSError):
-            return False  # closed, text, no reader at all: iterating will say so in its own words
-        if source.kind is not gzc.Kind.FILE or (promised is None and not source.amount()):
-            # Not a plain file, whose descriptor may be somebody else's stream (GzipFile), or one that
-            # does not know its size (/proc): what iteration reads is right.
-            return False
+            return _iterate(self, respiter)  # closed, text, no reader at all: it will say so in its own words
+        source = transfer.plan.source
         if promised is None:
             promised = source.amount()
-        offset = source.offset
+        if source.kind is not gzc.Kind.FILE or not promised:
+            # Not a plain file, whose descriptor may be somebody else's stream (GzipFile), or one that
+            # does not know its size (/proc): what iteration reads is right.
+            return _iterate(self, respiter)
+        back = _position(filelike)
         self.send_headers()
         chunked = self.is_chunked()
         if chunked:
             self.sock.sendall(b"%X\r\n" % promised)
+        sent = self.sent
         try:
-            sent = self.sock.sendfile(filelike, offset=offset, count=promised)
-        finally:
-            self.sent += max(0, filelike.tell() - offset)
-        if sent < promised:
+            self.sent += _send(transfer, filelike, self.sock, promised)
+        except BaseException:
+            self.sent = sent + transfer.moved
+            raise
+        if self.sent - sent < promised:
             # The promise is out and cannot be kept. Only the end of the connection tells the client;
             # a final chunk would be taken for a part of the body.
             self.force_close()
             self.chunked = False
         elif chunked:
             self.sock.sendall(b"\r\n")
-        filelike.seek(offset)  # as gunicorn does, with the descriptor's position
+        if back is not None:
+            filelike.seek(back)  # as gunicorn does, with the descriptor's position
         return True
 
     return sendfile
+
+
+def _send(transfer: gzc.Transfer, filelike: Any, sock: Any, promised: int) -> int:
+    try:
+        with transfer:
+            return transfer.run()
+    except gzc.Error:
+        if transfer.moved:
+            raise
+        sent: int = sock.sendfile(filelike, count=promised)  # claimed by somebody: the old way
+        return sent
 
 
 def _send_small(response: Any, filelike: Any, promised: int) -> bool:
@@ -65,10 +82,7 @@ def _send_small(response: Any, filelike: Any, promised: int) -> bool:
 
     Asking for descriptor, size, flags and position cost 10 % of the requests at 1 KiB.
     """
-    try:
-        start = filelike.tell()
-    except (AttributeError, OSError):  # a pipe, or a reader without a position: let it be iterated
-        return False
+    back = _position(filelike)
     body = filelike.read(promised) if promised else b""
     while 0 < len(body) < promised and (more := filelike.read(promised - len(body))):
         body += more
@@ -78,8 +92,39 @@ def _send_small(response: Any, filelike: Any, promised: int) -> bool:
         response.write(body)
     else:
         response.send_headers()
-    filelike.seek(start)
+    if back is not None:
+        filelike.seek(back)
     return True
+
+
+def _iterate(response: Any, respiter: Any) -> bool:
+    """gunicorn's own way, and the end of the connection where the body was shorter than promised."""
+    for item in respiter:
+        response.write(item)
+    if response.response_length is not None and response.sent < response.response_length:
+        response.send_headers()
+        response.force_close()
+    return True
+
+
+def _position(filelike: Any) -> Any:
+    """Where the file is, if one can go back there."""
+    ask = getattr(filelike, "seekable", None)
+    able = ask() if ask is not None else hasattr(filelike, "seek") and hasattr(filelike, "tell")
+    return filelike.tell() if able else None
+
+
+def _iter(self: Any) -> Any:
+    """Itself. Before gunicorn 25.2 ``iter()`` made a plain sequence iterator, which cannot seek."""
+    return self
+
+
+def _next(self: Any) -> Any:
+    """The next block, as ``__getitem__`` gives it."""
+    try:
+        return self[0]
+    except IndexError:
+        raise StopIteration from None
 
 
 def _seekable(self: Any) -> bool:
@@ -108,6 +153,8 @@ def _added(method: Method) -> Callable[[Any], Method]:
 
 
 WRAPPER_METHODS = (
+    ("__iter__", _added(_iter)),
+    ("__next__", _added(_next)),
     ("seekable", _added(_seekable)),
     ("seek", _added(_seek)),
     ("tell", _added(_tell)),

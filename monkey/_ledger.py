@@ -7,7 +7,6 @@ back as such; undo is derived from what was done, last in first out; whoever pat
 from __future__ import annotations
 
 import importlib
-import inspect
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,7 +25,7 @@ class Row:
         Called with what stands there (``MISSING`` when nothing does); returns what shall stand there.
     knows
         Names that the original's code must mention for us to believe that it is the code we replace; empty
-        for an attribute that is added.
+        for an attribute that is added, and left alone where it exists.
     eager
         Import the module to patch it; else wait until somebody does.
     """
@@ -83,9 +82,12 @@ class Ledger:
         if owner is MISSING:
             raise Unknown(f"there is no {row}")
         original = vars(owner).get(name, MISSING)
-        _check_shape(row, original)
-        replacement = row.make(original)
-        setattr(owner, name, replacement)
+        if not row.knows and original is not MISSING:
+            replacement = original  # it has that by itself
+        else:
+            _check_shape(row, original)
+            replacement = row.make(original)
+            setattr(owner, name, replacement)
         self._entries[row] = _Entry(owner, name, original, replacement)
         return True
 
@@ -109,10 +111,9 @@ class Ledger:
 
 def _check_shape(row: Row, original: Any) -> None:
     if not row.knows:
-        if original is not MISSING:
-            raise Unknown(f"{row} exists by itself")
         return
-    code = getattr(inspect.unwrap(original), "__code__", None) if original is not MISSING else None
+    # Not what is below a wrapper: whoever put that there wants to see every call, and we might not make it.
+    code = getattr(original, "__code__", None)
     if code is None:
         raise Unknown(f"{row} is not the function it was")
     absent = row.knows.difference(code.co_names, code.co_varnames, code.co_freevars)

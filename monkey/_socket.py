@@ -8,6 +8,7 @@ cannot seek is left alone instead of failing after everything was sent.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
@@ -16,6 +17,8 @@ from gevent import socket as gsocket
 from gevent import ssl as gssl
 
 import gzc
+
+_log = logging.getLogger("gzc")
 
 #: Bytes per step where the old way is kept: larger than what ``gzc.config.small`` may be set to is not needed.
 STEP = 64 * 1024
@@ -46,13 +49,15 @@ def sendfile(original: SendFile) -> SendFile:
             return _send_in_steps(self, file, count)
         try:
             return transfer.run()
-        except gzc.Error:  # claimed, or another thread's: raised before a byte moved
-            return _send_in_steps(self, file, count)
-        except BaseException:
+        except BaseException as exc:
+            if isinstance(exc, gzc.Error) and not transfer.moved and not transfer.in_flight:
+                return _send_in_steps(self, file, count)  # claimed, or another thread's
             if transfer.in_flight:  # read from a file that only has methods, and not sent
-                transfer.reclaim()
+                lost = transfer.reclaim()
                 if start is not None:
                     file.seek(start + transfer.moved)
+                else:
+                    _log.info("%d bytes read from %r were not sent: %r", len(lost), file, exc)
             raise
 
     return sendfile
