@@ -31,13 +31,17 @@ DATA_METHODS = {
 _IMMUTABLE_TYPE = 1 << 8  # Py_TPFLAGS_IMMUTABLETYPE: nobody can patch such a class
 
 
-def _forwards(method: object, inner: object) -> bool:
+def _forwards(method: Any, inner: object, cls: type) -> bool:
     """Whether ``method``, found in an instance's ``__dict__``, only forwards to ``inner``.
 
     gevent's FileObjects and tempfile's wrappers keep bound methods of the object below them there; these
-    delegates are no override (M18).
+    delegates are no override (M18). A function around one is, unless ``cls``'s own module made it.
     """
-    return getattr(getattr(method, "__wrapped__", method), "__self__", None) is inner
+    if hasattr(method, "__wrapped__"):
+        if getattr(method, "__globals__", {}).get("__name__") != cls.__module__:
+            return False
+        method = method.__wrapped__
+    return getattr(method, "__self__", None) is inner
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,7 @@ class _Vouch(Generic[_E]):
         if not own:
             return True
         names = own.keys() & DATA_METHODS[direction]
-        return not names or (bool(self.inner) and all(_forwards(own[name], getattr(obj, self.inner)) for name in names))
+        return not names or (bool(self.inner) and all(_forwards(own[name], getattr(obj, self.inner), self.cls) for name in names))
 
 
 class _Register(Generic[_E]):

@@ -90,9 +90,10 @@ class Job:
     the call has not come back.
     """
 
-    __slots__ = ("_start", "result")
+    __slots__ = ("_start", "_waiting", "result")
 
     def __init__(self) -> None:
+        self._waiting: Any = None
         self.result: int | None = None
         # Popping is atomic: either the thread gets it and makes the call, or the greenlet, and nobody does.
         self._start = [True]
@@ -106,7 +107,7 @@ class Job:
         pool = _pool()
         copies = tuple(map(os.dup, fds))
         try:
-            waiting = pool.spawn(self._work, call, copies, args)
+            waiting = self._waiting = pool.spawn(self._work, call, copies, args)
         except BaseException:
             _close_all(copies)  # interrupted while waiting for a thread: it was never handed over
             raise
@@ -118,7 +119,14 @@ class Job:
             else:
                 _write_off_unless_done(pool, waiting)
             raise
-        return waiting.get()
+        answer = waiting.get()
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer
+
+    def afterwards(self, then: Callable[[], None]) -> None:
+        """Call ``then`` once the call has come back."""
+        self._waiting.rawlink(lambda _: then())
 
     def _begun(self) -> bool:
         try:
@@ -133,9 +141,9 @@ class Job:
                 return 0
             try:
                 answer = call(*fds, *args)
-            except OSError:
+            except OSError as exc:  # EAGAIN is no news; raised here, gevent would print it
                 self.result = 0
-                raise
+                return exc
             self.result = answer if isinstance(answer, int) else 0
             return answer
         finally:

@@ -322,8 +322,9 @@ class ThroughPipe(Doer, Mover):
         if pipe is None or (self._reading and not _syscalls.answered(exc)):
             return None
         if self.job is not None and self.job.result is None:
-            # The thread still has the pipe, and what becomes of these bytes nobody will know.
-            pipe.close()
+            # The thread still has the pipe, and what becomes of these bytes nobody will know. Its call also
+            # holds the pipe's mutex, so that even a close would wait for the file system.
+            self.job.afterwards(pipe.close)
             self._pipe = None
             return None
         before, pipe.held = pipe.held, _syscalls.unread(pipe.reader)

@@ -10,6 +10,7 @@ would be delivered to the next client. It is never shared across a fork.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from weakref import WeakSet
 
 from . import _syscalls
@@ -41,11 +42,11 @@ class Pipe:
             pieces.append(piece)
         return b"".join(pieces)
 
-    def close(self) -> None:
+    def close(self, _close: Callable[[int], None] = _syscalls.close) -> None:
         """Close both ends; what was in it is gone."""
         for fd in (self.reader, self.writer):
             if fd >= 0:
-                _syscalls.close(fd)
+                _close(fd)
         self.reader = self.writer = -1
 
     def __del__(self) -> None:

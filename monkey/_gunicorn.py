@@ -31,10 +31,9 @@ def sendfile(original: Method) -> Method:
             if promised <= gzc.config.small:
                 return _send_small(self, filelike, promised)
         try:
-            transfer = gzc.Transfer(filelike, self.sock, promised)
+            source = gzc.source(filelike)
         except (TypeError, ValueError, OSError):
             return _iterate(self, respiter)  # closed, text, no reader at all: it will say so in its own words
-        source = transfer.plan.source
         if promised is None:
             promised = source.amount()
         if source.kind is not gzc.Kind.FILE or not promised:
@@ -42,6 +41,7 @@ def sendfile(original: Method) -> Method:
             # does not know its size (/proc): what iteration reads is right.
             return _iterate(self, respiter)
         back = _position(filelike)
+        transfer = gzc.Transfer(source, self.sock, promised)
         self.send_headers()
         chunked = self.is_chunked()
         if chunked:
