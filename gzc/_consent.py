@@ -70,7 +70,9 @@ class _Vouch(Generic[_E]):
         if not own:
             return True
         names = own.keys() & DATA_METHODS[direction]
-        return not names or (bool(self.inner) and all(_forwards(own[name], getattr(obj, self.inner), self.cls) for name in names))
+        return not names or (
+            bool(self.inner) and all(_forwards(own[name], getattr(obj, self.inner), self.cls) for name in names)
+        )
 
 
 class _Register(Generic[_E]):

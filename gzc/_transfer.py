@@ -153,40 +153,39 @@ class Transfer:
     def _run(self) -> int:
         if self._done:
             return self.moved
-        source, sink, movers = self.plan.source, self.plan.sink, self.plan.movers
-        self._observers = (*source.observers, *sink.observers)
+        source, sink = self.plan.source, self.plan.sink
         self._running = True
         self._began, self._ran_in = next(_runs), id(gevent.getcurrent())
         try:
-            self._claim(source, sink)
-            sink.flush()
-            if self._held:
-                self._deliver(sink)
-            if self.plan.refused:
-                if not movers:
-                    raise NotZeroCopyError(self.plan.reason)
-                seen = source.has_descriptor and sink.has_descriptor
-                _stats.refuse(self.plan.reason, descriptor=seen)
-            elif not movers:
-                raise NotZeroCopyError(self.plan.reason)
-            if source.buffered:
-                self._leg(Head(source, sink), self._left, source, sink)
-            self._done = self._try_in_turn(movers, source, sink)
+            self._claim(source, sink)  # what it raises has interrupted nothing, and is not signed
+            try:
+                self._move(source, sink)
+            except BaseException as exc:
+                sign(exc, self)
+                raise
+            self._done = True
             return self.moved
-        except BaseException as exc:
-            sign(exc, self)
-            raise
         finally:
             self._running = False
             source.close()
             if not self._held:
                 self._release()
 
-    def _try_in_turn(self, movers: tuple[type[Mover], ...], source: Source, sink: Sink) -> bool:
+    def _move(self, source: Source, sink: Sink) -> None:
+        movers = self.plan.movers
+        if not movers:
+            raise NotZeroCopyError(self.plan.reason)
+        self._observers = (*source.observers, *sink.observers)
+        if self.plan.refused:
+            _stats.refuse(self.plan.reason, descriptor=source.has_descriptor and sink.has_descriptor)
+        sink.flush()
+        if self._held:
+            self._deliver(sink)
+        if source.buffered:
+            self._leg(Head(source, sink), self._left, source, sink)
         for number, kind in enumerate(movers, 1):
             try:
-                self._leg(kind(source, sink), self._left, source, sink)
-                break
+                return self._leg(kind(source, sink), self._left, source, sink)
             except Declined as declined:
                 why = f"{source} -> {sink}: {kind.name}: {declined}"
                 _stats.refuse(why, descriptor=True)
@@ -196,7 +195,7 @@ class Transfer:
                     if self.moved and declined.error is not None:
                         raise declined.error from None
                     raise NotZeroCopyError(why) from declined.error
-        return True
+        raise AssertionError("user space neither ended nor declined")
 
     def _leg(self, mover: Mover, left: float, source: Source, sink: Sink) -> None:
         """Run one mover to its end, and settle what went past both ends, whatever ended it."""

@@ -17,6 +17,7 @@ class _Finder:
 
     def __init__(self) -> None:
         self.awaited: dict[str, Callable[[], None]] = {}
+        self._listening: list[Any] = []
 
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
@@ -27,37 +28,48 @@ class _Finder:
             find = getattr(finder, "find_spec", None)
             spec: ModuleSpec | None = find(name, path, target) if find and finder is not self else None
             if spec is not None:
-                if spec.loader is not None and hasattr(spec.loader, "exec_module"):
-                    self._listen(spec.loader)
+                self._listen(spec.loader)
                 return spec
         return None
 
     def _listen(self, loader: Any) -> None:
+        # A loader that is a class serves frozen and built-in modules, and nobody awaits those.
+        if not hasattr(loader, "exec_module") or isinstance(loader, type) or loader in self._listening:
+            return
         load = loader.exec_module
 
         def exec_module(module: ModuleType) -> None:
             load(module)
-            arrived = self.awaited.pop(module.__name__, None)
-            if arrived is not None:
+            then = self.awaited.pop(module.__name__, None)
+            if then is not None:
                 if not self.awaited:
                     await_nothing()
-                arrived()
+                # It is still marked as being imported, by the machinery that called us.
+                then()
 
+        self._listening.append(loader)
         loader.exec_module = exec_module
+
+    def stop(self) -> None:
+        """Give the loaders back as they were: one may serve many modules."""
+        self.awaited.clear()
+        for loader in self._listening:
+            vars(loader).pop("exec_module", None)
+        self._listening.clear()
 
 
 _finder = _Finder()
 
 
-def await_module(name: str, arrived: Callable[[], None]) -> None:
-    """Call ``arrived`` right after module ``name`` has been imported for the first time."""
-    _finder.awaited[name] = arrived
+def await_module(name: str, then: Callable[[], None]) -> None:
+    """Call ``then`` right after module ``name`` has been imported for the first time."""
+    _finder.awaited[name] = then
     if _finder not in sys.meta_path:
         sys.meta_path.insert(0, _finder)
 
 
 def await_nothing() -> None:
     """Forget everything awaited, and leave the import system as it was."""
-    _finder.awaited.clear()
+    _finder.stop()
     if _finder in sys.meta_path:
         sys.meta_path.remove(_finder)

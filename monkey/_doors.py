@@ -6,8 +6,11 @@ never half applied.
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import logging
 import os
+import sys
 from collections.abc import Iterable
 from functools import partial
 from typing import Any, NamedTuple
@@ -18,12 +21,16 @@ import gzc
 
 from . import _arrivals, _plugin
 from ._catalog import SEAMS, Seam
-from ._ledger import Ledger, Unknown
+from ._ledger import Ledger, Unknown, arrived
 
 _log = logging.getLogger("gzc")
 _ledger = Ledger()
 _skipped: dict[str, str] = {}
 _wanted: set[str] = set()
+_warned: set[str] = set()
+
+#: Whether the program has chosen by a call; the environment does not overrule it then.
+_explicit = False
 
 # Programs patch in threads, too, and gevent may be patching threading meanwhile.
 _new_lock = monkey.get_original("threading", "RLock")
@@ -67,14 +74,15 @@ def patch_all(
     :param also: names of opt-in seams to apply.
     :param stdlib: False leaves the standard library alone, for programs that use gevent unpatched.
     :param gevent_options: passed on to ``gevent.monkey.patch_all``.
-    :raises ValueError: an unknown seam; the message lists the known ones.
+    :raises ValueError: an unknown seam, and the message lists the known ones; a wrong limit in the environment.
 
     Idempotent, and not bound to an order: only methods and functions are replaced, never classes.
     """
+    gzc.config  # noqa: B018 - a wrong limit is said before anything is patched
     wanted = _choose(only, skip, also, stdlib)
     if stdlib and not _plugin.ran:
         monkey.patch_all(gzc=False, **gevent_options)
-    _put_in_force(wanted)
+    _chosen(wanted)
 
 
 def patch(name: str) -> None:
@@ -83,12 +91,18 @@ def patch(name: str) -> None:
     :raises ValueError: an unknown seam.
     """
     with _lock:
-        _put_in_force(_wanted | _choose([name], (), (), True))
+        _chosen(_wanted | _choose([name], (), (), True))
 
 
 def unpatch_all() -> None:
     """Undo gzc's rows, and only those; gevent's own patches stay."""
-    _put_in_force(set())
+    _chosen(set())
+
+
+def _chosen(wanted: set[str]) -> None:
+    global _explicit
+    _explicit = True
+    _put_in_force(wanted)
 
 
 def patched() -> tuple[str, ...]:
@@ -101,11 +115,15 @@ def seams() -> tuple[SeamState, ...]:
     return tuple(SeamState(seam.name, seam.why, seam.reaches, _state(seam), seam.opt_in) for seam in SEAMS)
 
 
-def switch_on() -> None:
+def switch_on(*, by_call: bool) -> None:
     """Apply what the environment chooses: ``GZC_ONLY``, ``GZC_SKIP``, ``GZC_ALSO``, names with commas.
+
+    Unless a call has chosen before, and this comes from the environment alone.
 
     :raises ValueError: an unknown seam or a wrong limit.
     """
+    if _explicit and not by_call:
+        return
     chosen = {name: _names(os.environ.get(f"GZC_{name.upper()}", "")) for name in ("only", "skip", "also")}
     _put_in_force(_choose(chosen["only"] or None, chosen["skip"], chosen["also"], True))
 
@@ -130,17 +148,26 @@ def _put_in_force(wanted: set[str]) -> None:
     with _lock:
         _wanted.clear()
         _wanted.update(wanted)
+        _skipped.clear()
         _arrivals.await_nothing()
         unwanted = {row for seam in SEAMS if seam.name not in wanted for row in seam.rows}
         for row in _ledger.newest_first():
             if row in unwanted and not _ledger.undo(row):
                 _log.warning("%s stays in force: somebody has patched it after gzc", row)
-        for seam in SEAMS:
-            if seam.name in wanted:
+        chosen = [seam for seam in SEAMS if seam.name in wanted]
+        for seam in chosen:
+            _apply(seam)
+    for seam in chosen:
+        for module in {row.module for row in seam.rows}:
+            if module in sys.modules and not arrived(module):
+                # Another thread is importing it, and that needs our lock when it is done.
+                with contextlib.suppress(Exception):
+                    importlib.import_module(module)
                 _apply(seam)
 
 
-def _apply(seam: Seam) -> None:
+def _apply(seam: Seam, here: str = "") -> None:
+    """Apply the rows of ``seam``; ``here`` is the module that is arriving just now."""
     with _lock:
         if seam.name not in _wanted or seam.name in _skipped:
             return
@@ -148,8 +175,8 @@ def _apply(seam: Seam) -> None:
         try:
             for row in seam.rows:
                 fresh = row not in _ledger
-                if not _ledger.apply(row):
-                    _arrivals.await_module(row.module, partial(_apply, seam))
+                if not _ledger.apply(row, here):
+                    _arrivals.await_module(row.module, partial(_apply, seam, row.module))
                 elif fresh:
                     done.append(row)
         except Exception as exc:  # noqa: BLE001 - a row that fails, however, must not take the program down
@@ -157,7 +184,9 @@ def _apply(seam: Seam) -> None:
                 _ledger.undo(row)
             why = str(exc) if isinstance(exc, Unknown) else repr(exc)
             _skipped[seam.name] = why
-            _log.warning("seam %s is skipped, what it would speed up goes the old way: %s", seam.name, why)
+            if why not in _warned:
+                _warned.add(why)
+                _log.warning("seam %s is skipped, what it would speed up goes the old way: %s", seam.name, why)
 
 
 def _state(seam: Seam) -> str:

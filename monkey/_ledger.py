@@ -63,24 +63,31 @@ class Ledger:
         self._entries: dict[Row, _Entry] = {}
 
     def __contains__(self, row: Row) -> bool:
-        return row in self._entries
+        entry = self._entries.get(row)
+        if entry is None:
+            return False
+        if entry.owner is _owner(row):
+            return True
+        del self._entries[row]  # the module was reloaded, and its classes are new ones
+        return False
 
-    def apply(self, row: Row) -> bool:
+    def apply(self, row: Row, here: str = "") -> bool:
         """Put ``row`` in force; False while its module has not been imported. Idempotent.
+
+        :param here: a module that is arriving just now, and still marked as being imported.
 
         :raises Unknown: the target has another shape than the row knows.
         """
-        if row in self._entries:
+        if row in self:
             return True
-        module = importlib.import_module(row.module) if row.eager else sys.modules.get(row.module)
-        if module is None:
+        if row.eager:
+            importlib.import_module(row.module)
+        elif row.module != here and not arrived(row.module):
             return False
-        owner: Any = module
-        *steps, name = row.path.split(".")
-        for step in steps:
-            owner = getattr(owner, step, MISSING)
+        owner = _owner(row)
         if owner is MISSING:
             raise Unknown(f"there is no {row}")
+        name = row.path.rpartition(".")[2]
         original = vars(owner).get(name, MISSING)
         if not row.knows and original is not MISSING:
             replacement = original  # it has that by itself
@@ -107,6 +114,19 @@ class Ledger:
 
     def newest_first(self) -> list[Row]:
         return list(reversed(self._entries))
+
+
+def arrived(module: str) -> bool:
+    """Whether ``module`` has been imported, and not only begun to be."""
+    found = sys.modules.get(module)
+    return found is not None and not getattr(getattr(found, "__spec__", None), "_initializing", False)
+
+
+def _owner(row: Row) -> Any:
+    owner: Any = sys.modules.get(row.module, MISSING)
+    for step in row.path.split(".")[:-1]:
+        owner = getattr(owner, step, MISSING)
+    return owner
 
 
 def _check_shape(row: Row, original: Any) -> None:

@@ -35,4 +35,4 @@ def did_patch_builtins(event: Any) -> None:
         return
     from ._doors import switch_on
 
-    switch_on()
+    switch_on(by_call=wanted is not None)

@@ -41,17 +41,21 @@ def sendfile(original: SendFile) -> SendFile:
             file.seek(offset)
         # One read and one send, with nothing to set up: a 1 KiB response has no time for more.
         if (count is not None and count <= gzc.config.small) or type(self).sendall not in _SENDALLS:
-            return _send_in_steps(self, file, count)
-        start = file.tell() if _seekable(file) else None
+            return _send_in_steps(self, file, offset, count)
+        if not hasattr(file, "read"):
+            return _send_in_steps(self, file, offset, count)  # gevent's to refuse
+        start = _start(file, offset)
         try:
             transfer = gzc.Transfer(file, self, count)
-        except (gzc.Error, TypeError):  # no end that gzc knows: it is gevent's to refuse
-            return _send_in_steps(self, file, count)
+        except (gzc.Error, TypeError):
+            return _send_in_steps(self, file, offset, count)
+        if count is not None and transfer.plan.source.kind is gzc.Kind.OPAQUE:
+            return _send_in_steps(self, file, offset, count)  # it may give more than it is asked for
         try:
             return transfer.run()
         except BaseException as exc:
-            if isinstance(exc, gzc.Error) and not transfer.moved and not transfer.in_flight:
-                return _send_in_steps(self, file, count)  # claimed, or another thread's
+            if isinstance(exc, gzc.Error) and transfer not in gzc.transfers_of(exc):
+                return _send_in_steps(self, file, offset, count)  # refused before a byte moved: claimed
             if transfer.in_flight:  # read from a file that only has methods, and not sent
                 lost = transfer.reclaim()
                 if start is not None:
@@ -63,14 +67,17 @@ def sendfile(original: SendFile) -> SendFile:
     return sendfile
 
 
-def _seekable(file: Any) -> bool:
-    return bool(file.seekable()) if hasattr(file, "seekable") else hasattr(file, "seek")
+def _start(file: Any, offset: int) -> int | None:
+    """Where reading begins, if one can go back to it."""
+    able = file.seekable() if hasattr(file, "seekable") else hasattr(file, "seek")
+    if not able:
+        return None
+    return offset or (file.tell() if hasattr(file, "tell") else 0)
 
 
-def _send_in_steps(sock: Any, file: Any, count: int | None) -> int:
+def _send_in_steps(sock: Any, file: Any, offset: int, count: int | None) -> int:
     """gevent's own loop, in larger steps."""
-    seekable = _seekable(file)
-    start = file.tell() if seekable else 0
+    start = _start(file, offset)
     sent = 0
     try:
         while count is None or sent < count:
@@ -83,5 +90,5 @@ def _send_in_steps(sock: Any, file: Any, count: int | None) -> int:
                 data = data[taken:]
         return sent
     finally:
-        if seekable:
+        if start is not None:
             file.seek(start + sent)
