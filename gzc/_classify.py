@@ -16,7 +16,7 @@ from gevent import fileobject as gfile
 from gevent import socket as gsocket
 from gevent._fileobjectposix import GreenFileDescriptorIO
 
-from . import _files, _memory, _sockets
+from . import _files, _hub, _memory, _sockets
 from ._consent import sinks, sources
 from ._endpoint import End, Sink, Source
 from ._opaque import opaque_sink, opaque_source
@@ -79,10 +79,12 @@ def _buffered(describe: Callable[[Any], Any], register: Any, stream: type[End]) 
         raw = file.raw  # raises ValueError when the file was detached
         if type(raw) is native.SocketIO:
             return _made(raw, file)
+        if type(raw) is io.FileIO and not vars(raw):
+            return describe(file)
         return describe(file) if isinstance(raw, _RAW) and register.permits(raw) else None
 
     def _made(raw: Any, file: Any) -> Any:
-        sock = _sockets.socket_below(raw)
+        sock = _hub.socket_of(raw)
         plain = isinstance(sock, gsocket.socket) and register.permits(sock) and register.describe(sock)
         return stream(sock, file) if plain else None  # type: ignore[call-arg]
 

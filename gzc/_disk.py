@@ -26,8 +26,6 @@ from gevent.threadpool import ThreadPool
 from . import _syscalls
 from ._config import config
 
-_NOWAIT = getattr(os, "RWF_NOWAIT", 0)
-
 
 class Storage(Enum):
     """What may happen below a file."""
@@ -51,18 +49,19 @@ _MAGIC = {
     ),
 }
 
+_StatFS = ctypes.c_long * 32  # struct statfs, of which f_type comes first
 _fstatfs: Any = None
 if sys.platform.startswith("linux"):
     _fstatfs = ctypes.CDLL(None).fstatfs
-    _fstatfs.argtypes = [ctypes.c_int, ctypes.c_void_p]
+    _fstatfs.argtypes = [ctypes.c_int, _StatFS]
 
 
 def storage(fd: int) -> Storage:
     """What is below ``fd``: asked for each copy, 1 us, because device numbers are reused after an unmount."""
     if _fstatfs is None:
         return Storage.LOCAL
-    answer = (ctypes.c_long * 32)()
-    if _fstatfs(fd, ctypes.addressof(answer)) != 0:
+    answer = _StatFS()
+    if _fstatfs(fd, answer) != 0:
         return Storage.REMOTE
     return _MAGIC.get(answer[0] & 0xFFFFFFFF, Storage.REMOTE)
 
@@ -70,17 +69,10 @@ def storage(fd: int) -> Storage:
 def cached(fd: int, offset: int, count: int) -> bool:
     """Whether reading ``count`` bytes at ``offset`` would not have to wait for the disk.
 
-    Asks for the first and the last byte with RWF_NOWAIT, 1 us each; a hole in between costs one read-ahead.
-    A file system that cannot tell (FUSE, NFS: EOPNOTSUPP) is taken as not cached.
+    Asks for the first and the last byte; a hole in between costs one read-ahead.
     """
-    probe = [bytearray(1)]
-    try:
-        os.preadv(fd, probe, offset, _NOWAIT)
-        if count > 64 * 1024:  # shorter ones are read ahead as a whole
-            os.preadv(fd, probe, offset + count - 1, _NOWAIT)
-    except (OSError, AttributeError):
-        return False
-    return True
+    # shorter ones are read ahead as a whole
+    return _syscalls.cached_at(fd, offset) and (count <= 65536 or _syscalls.cached_at(fd, offset + count - 1))
 
 
 class Job:

@@ -77,13 +77,15 @@ class FileSource(_FileEnd, Source):
 
     def at_hand(self, offset: int, count: int) -> bool:
         """Whether these bytes can be had without waiting for storage."""
-        if self.storage is Storage.MEMORY:
-            return True
-        return self.storage is Storage.LOCAL and _disk.cached(self.fileno(), offset, count)
+        storage = self.storage
+        if storage is not Storage.LOCAL:
+            return storage is Storage.MEMORY
+        count = min(count, (self.size or 0) - offset)
+        return count <= 0 or _disk.cached(self.fileno(), offset, count)
 
     def read(self, count: int) -> bytes:
         count = min(count, BLOCK)
-        data: bytes = self.do(self.at_hand(self._next, count), os.pread, (self.fileno(),), count, self._next)
+        data: bytes = self.do(self.at_hand(self._next, count), _syscalls.read_at, (self.fileno(),), count, self._next)
         self._next += len(data)
         return data
 

@@ -20,6 +20,8 @@ from gevent._hub_primitives import wait_on_watcher
 from ._config import config
 from ._errors import BusyError, Error
 
+_TYPE = 0xF  # without SOCK_NONBLOCK and SOCK_CLOEXEC, linux/net.h SOCK_TYPE_MASK
+
 READ, WRITE = "reading", "writing"
 
 _WATCHER = {READ: "_read_event", WRITE: "_write_event"}
@@ -46,6 +48,22 @@ def wait(sock: Any, direction: str) -> None:
     if watcher is None:  # closed; gevent would call it "already used by another greenlet"
         raise OSError(errno.EBADF, os.strerror(errno.EBADF))
     sock._wait(watcher)
+
+
+def socket_of(raw: Any) -> Any:
+    """The socket that a ``makefile`` object (``socket.SocketIO``) reads and writes.
+
+    :raises ValueError: the file was closed.
+    """
+    if raw.closed:
+        raise ValueError("I/O operation on closed file")
+    return raw._sock
+
+
+def family_and_type(sock: Any) -> tuple[int, int]:
+    """The socket's family and type as plain numbers: as enums, which gevent makes anew each time, they cost more."""
+    native = sock._sock
+    return native.family, native.type & _TYPE
 
 
 def wait_file(raw: Any, fd: int, direction: str) -> None:

@@ -84,6 +84,12 @@ class MemorySink(Sink):
 
     def __init__(self, obj: bytearray | io.BytesIO | mmap.mmap) -> None:
         super().__init__(obj)
+        if not isinstance(obj, bytearray):
+            if obj.closed:
+                raise ValueError("I/O operation on closed file")
+            with memoryview(obj) if isinstance(obj, mmap.mmap) else obj.getbuffer() as view:
+                if view.readonly:
+                    raise TypeError("a read-only mmap cannot be a sink")
         self._take = obj.extend if isinstance(obj, bytearray) else obj.write
         self.note = type(obj).__name__
 

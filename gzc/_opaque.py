@@ -159,6 +159,8 @@ def _check(obj: Any, what: str, methods: tuple[str, ...]) -> None:
             raise OSError(errno.EBADF, os.strerror(errno.EBADF))
     elif getattr(obj, "closed", False) is True:
         raise ValueError("I/O operation on closed file")
+    elif isinstance(obj, io.IOBase) and not (obj.readable() if what == "source" else obj.writable()):
+        raise io.UnsupportedOperation(f"{obj!r} cannot be a {what}")
 
 
 def _first(obj: Any, what: str, methods: tuple[str, ...]) -> tuple[str, Callable[[Any], Any]]:
@@ -194,7 +196,7 @@ def opaque_sink(obj: Any, note: str) -> Sink:
     _check(obj, "sink", methods)
     if isinstance(obj, _SOCKETS):
         # gevent's sendall is a loop over send, and send tells exactly how much was taken.
-        if type(obj).sendall in _SENDALLS:
+        if getattr(obj.sendall, "__func__", None) in _SENDALLS:
             return GeventSendSink(obj, note, obj.send)
         methods = ("send",) if obj.type != native.SOCK_STREAM else ("sendall", "send")
     name, method = _first(obj, "sink", methods)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import os
-import socket as native
 from socket import AF_INET, AF_INET6, AF_UNIX, SOCK_STREAM
 from typing import Any
 
@@ -89,17 +88,8 @@ def _is_stream(sock: Any) -> bool:
     if sock.fileno() < 0:
         raise OSError(errno.EBADF, os.strerror(errno.EBADF))
     # Equality, not a bit test: SEQPACKET is 5, and 5 & SOCK_STREAM is true (hard cases D4, D5).
-    return sock.type == SOCK_STREAM and sock.family in _NAMES
-
-
-def socket_below(raw: native.SocketIO) -> Any:
-    """The socket that a ``makefile`` object reads and writes.
-
-    :raises ValueError: the file was closed.
-    """
-    if raw.closed:
-        raise ValueError("I/O operation on closed file")
-    return raw._sock  # type: ignore[attr-defined]
+    family, kind = _hub.family_and_type(sock)
+    return kind == SOCK_STREAM and family in _NAMES
 
 
 def source_below(sock: gsocket.socket) -> StreamSource | None:

@@ -22,6 +22,7 @@ from ._config import MAX_CALL, MECHANISMS
 close = monkey.get_original("os", "close")  # gevent's defers it to the hub's next turn (M17)
 
 _SPLICE_FLAGS = getattr(os, "SPLICE_F_MOVE", 0) | getattr(os, "SPLICE_F_NONBLOCK", 0)
+_NOWAIT = getattr(os, "RWF_NOWAIT", 0)
 _F_SETPIPE_SZ, _F_GETPIPE_SZ = 1031, 1032
 _FIONREAD = 0x541B
 
@@ -144,6 +145,23 @@ def read(fd: int, count: int) -> bytes:
 def readinto(fd: int, buffer: memoryview) -> int:
     """readv(2) into one buffer: the bytes read, 0 at end of file."""
     return os.readv(fd, (buffer,))
+
+
+def read_at(fd: int, count: int, offset: int) -> bytes:
+    """pread(2): up to ``count`` bytes from ``offset``, empty at end of file."""
+    return os.pread(fd, count, offset)
+
+
+def cached_at(fd: int, offset: int) -> bool:
+    """Whether the byte at ``offset`` is in the page cache: preadv2(2) with RWF_NOWAIT, 1 us.
+
+    False also where the file system cannot tell (FUSE, NFS: EOPNOTSUPP).
+    """
+    try:
+        os.preadv(fd, (bytearray(1),), offset, _NOWAIT)
+    except OSError:
+        return False
+    return True
 
 
 def byte_at(fd: int, offset: int) -> bool:

@@ -82,9 +82,6 @@ class Transfer:
 
     moved
         Bytes delivered so far, over all runs.
-    exact
-        False when an exception struck between a call and its booking: ``moved`` is then a lower bound,
-        and the transfer is not resumed, because it might send bytes twice.
     plan
         The ``Plan`` it runs.
     """
@@ -109,8 +106,9 @@ class Transfer:
         self._done = self._left == 0
         self._closed = False
         self._pid = os.getpid()
+        self._lost_count = False
+        self._settled = True
         self.moved = 0
-        self.exact = True
         self.plan = self._describe()
 
     def _describe(self) -> Plan:
@@ -118,6 +116,11 @@ class Transfer:
         source, sink = describe_source(self._src), describe_sink(self._dst)
         count = None if self._left == math.inf else int(self._left)
         return plan(source, sink, count, fallback=self._fallback)
+
+    @property
+    def exact(self) -> bool:
+        """Whether ``moved`` is the truth; if not, it is a lower bound, and the transfer is not resumed."""
+        return not self._lost_count and (self._settled or self._running)
 
     @property
     def in_flight(self) -> int:
@@ -139,12 +142,12 @@ class Transfer:
             raise TransferClosedError("the transfer belongs to the process that made it, and this is a fork of it")
         if self._closed:
             raise TransferClosedError("the transfer is closed")
+        self._check_idle()
         if not self.exact:
             raise TransferClosedError(
                 f"an exception struck between a system call and its booking, after {self.moved} bytes or more:"
                 " going on might send bytes twice"
             )
-        self._check_idle()
 
     def _check_idle(self) -> None:
         if self._running and os.getpid() == self._pid:
@@ -202,6 +205,7 @@ class Transfer:
         if source.limit is not None:
             left = min(left, source.limit)
         tally = Tally()
+        self._settled = False  # a signal handler may strike in the ``finally``, too
         try:
             pump(mover, left, sink, tally, self._observers)
         except BaseException as exc:
@@ -219,12 +223,13 @@ class Transfer:
                     sink.settle(tally.moved)
                 finally:
                     source.settle(tally.moved + len(self._held))
+            self._settled = True
 
     def _book_late(self, mover: Mover, exc: BaseException, tally: Tally) -> None:
         """``exc`` struck between a call and its booking: find out what the call did, or admit not to know."""
         late = mover.despite(exc)
         if late is None:
-            self.exact = False
+            self._lost_count = True
             return
         mover.unsure = False
         tally.moved += late

@@ -4,6 +4,8 @@ What the replacement mends: gunicorn asks the descriptor for its position, which
 f.seek(0)`` is 4096, and sends the body from there (gunicorn#2669); it does not count what it sent, so that
 the access log says 0; and a file that became shorter than the promised length leaves the connection open,
 where the next response lands inside this body.
+
+Rules of this file: headers, framing and the log are gunicorn's; only the body's way is ours.
 """
 
 from __future__ import annotations

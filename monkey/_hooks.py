@@ -1,4 +1,7 @@
-"""``readfrom`` and ``writeto`` on gevent's sockets and FileObjects."""
+"""``readfrom`` and ``writeto`` on gevent's sockets and FileObjects.
+
+Rules of this file: another name for ``gzc.copy``, and nothing more.
+"""
 
 from __future__ import annotations
 

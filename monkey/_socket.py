@@ -4,6 +4,8 @@ gevent's method in its exact meaning: it starts at the file's current position w
 wait has the socket's timeout, and the same ValueErrors are raised. Two things differ: the final position is
 right also when ``offset`` was 0 (gevent seeks to ``0 + sent`` from wherever it began), and a file that
 cannot seek is left alone instead of failing after everything was sent.
+
+Rules of this file: what gevent refuses is refused, in its own words; what gzc does not know goes gevent's way.
 """
 
 from __future__ import annotations
@@ -40,10 +42,10 @@ def sendfile(original: SendFile) -> SendFile:
         if offset:
             file.seek(offset)
         # One read and one send, with nothing to set up: a 1 KiB response has no time for more.
-        if (count is not None and count <= gzc.config.small) or type(self).sendall not in _SENDALLS:
+        if count is not None and count <= gzc.config.small:
             return _send_in_steps(self, file, offset, count)
-        if not hasattr(file, "read"):
-            return _send_in_steps(self, file, offset, count)  # gevent's to refuse
+        if getattr(self.sendall, "__func__", None) not in _SENDALLS or not hasattr(file, "read"):
+            return _send_in_steps(self, file, offset, count)  # not ours, or gevent's to refuse
         start = _start(file, offset)
         try:
             transfer = gzc.Transfer(file, self, count)

@@ -1,0 +1,283 @@
+"""Ends to copy between, the bytes that go through them, and a kernel that answers by script.
+
+Rules: real sockets, files and processes; only single system calls are ever scripted, and those through the
+one module of gzc that makes them. Everything opened here is closed here, also when the test failed. Nobody
+sleeps to be in step with somebody else: the peer of a socket is a greenlet that reads or that does not.
+"""
+
+import contextlib
+import os
+import random
+import socket as native
+import subprocess
+import sys
+import types
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import IO, Any
+
+import gevent
+import pytest
+from gevent import socket as gsocket
+
+from gzc import _syscalls
+
+PATIENCE = 20.0  # seconds until a hang is a failure
+KIB, MIB = 1 << 10, 1 << 20
+CHUNK = 256 * KIB  # gzc.config.chunk as it comes
+BEYOND_SMALL = 32 * KIB + 1  # one byte more than gzc.config.small as it comes
+
+
+@cache
+def _noise() -> bytes:
+    return random.Random(2).randbytes(5 * MIB)
+
+
+def payload(size: int, start: int = 0) -> bytes:
+    """`size` bytes of a fixed noise, from `start` on; up to 5 MiB no two places look alike."""
+    noise = _noise()
+    if start + size > len(noise):
+        noise *= (start + size) // len(noise) + 1
+    return noise[start : start + size]
+
+
+class Peer:
+    """The other side of a socket: reads all there is, in a greenlet, once told to."""
+
+    def __init__(self, sock: gsocket.socket) -> None:
+        self.sock = sock
+        self.received = bytearray()
+        self._greenlet: gevent.Greenlet | None = None
+
+    def start(self) -> "Peer":
+        if self._greenlet is None:
+            self._greenlet = gevent.spawn(self._read)
+        return self
+
+    def _read(self) -> None:
+        buffer = memoryview(bytearray(256 * KIB))
+        while got := self.sock.recv_into(buffer):
+            self.received += buffer[:got]
+
+    def all(self) -> bytes:
+        """Everything up to the end of the stream."""
+        self.start()
+        assert self._greenlet is not None
+        self._greenlet.get(timeout=PATIENCE)
+        return bytes(self.received)
+
+    def take(self, count: int) -> bytes:
+        """The next `count` bytes."""
+        assert self._greenlet is None
+        part = bytearray()
+        with gevent.Timeout(PATIENCE):
+            while len(part) < count:
+                data = self.sock.recv(count - len(part))
+                assert data, f"the stream ended {count - len(part)} bytes early"
+                part += data
+        self.received += part
+        return bytes(part)
+
+    def kill(self) -> None:
+        if self._greenlet is not None:
+            self._greenlet.kill()
+
+
+class Ends:
+    """A context that makes ends and closes them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._stack = contextlib.ExitStack()
+        self._number = 0
+
+    def __enter__(self) -> "Ends":
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._stack.close()
+
+    def keep(self, obj: Any) -> Any:
+        """Close `obj` when the test is over."""
+        self._stack.callback(obj.close)
+        return obj
+
+    def spawn(self, run: Callable[..., Any], *args: Any) -> gevent.Greenlet:
+        """A greenlet that does not outlive the test."""
+        greenlet = gevent.spawn(run, *args)
+        self._stack.callback(greenlet.kill)
+        return greenlet
+
+    def tcp(self) -> tuple[gsocket.socket, gsocket.socket]:
+        """Two connected tcp sockets of gevent's."""
+        with gsocket.socket() as listener:  # gevent.socket.create_server would be the blocking one of the stdlib
+            listener.bind(("127.0.0.1", 0))
+            listener.listen()
+            there = gsocket.create_connection(listener.getsockname())
+            here, _ = listener.accept()
+        return self.keep(here), self.keep(there)
+
+    def unix(self, kind: int = native.SOCK_STREAM) -> tuple[gsocket.socket, gsocket.socket]:
+        """Two connected unix sockets of gevent's."""
+        here, there = gsocket.socketpair(native.AF_UNIX, kind)
+        return self.keep(here), self.keep(there)
+
+    def pair(self, family: str) -> tuple[gsocket.socket, gsocket.socket]:
+        return self.tcp() if family == "tcp" else self.unix()
+
+    def peer(self, sock: gsocket.socket) -> Peer:
+        """A peer that reads only when it is told to."""
+        peer = Peer(sock)
+        self._stack.callback(peer.kill)
+        return peer
+
+    def reading(self, sock: gsocket.socket) -> Peer:
+        """A peer that reads from now on."""
+        return self.peer(sock).start()
+
+    def feeding(self, sock: gsocket.socket, content: bytes) -> gevent.Greenlet:
+        """A greenlet that sends `content` and then the end of the stream."""
+
+        def feed() -> None:
+            sock.sendall(content)
+            sock.shutdown(native.SHUT_WR)
+
+        return self.spawn(feed)
+
+    def path(self, content: bytes = b"") -> Path:
+        """A new file with `content`."""
+        self._number += 1
+        path = self.folder / f"file-{self._number}"
+        path.write_bytes(content)
+        return path
+
+    def file(self, content: bytes = b"", mode: str = "rb", buffering: int = -1) -> Any:
+        """A new file with `content`, opened."""
+        return self.keep(open(self.path(content), mode, buffering))
+
+    def stuck(self, family: str = "unix") -> tuple[gsocket.socket, Peer]:
+        """A socket whose buffers are full, and the peer that has not begun to read.
+
+        What fills them is part of what the peer will receive.
+        """
+        here, there = self.pair(family)
+        here.setblocking(False)
+        filled = 0
+        for step in (64 * KIB, 1):
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    filled += here.send(b"\0" * step)
+        here.setblocking(True)
+        peer = self.peer(there)
+        peer.filled = filled  # type: ignore[attr-defined]
+        return here, peer
+
+
+class After:
+    """In a script: make the real call, and raise `exc` instead of returning its result.
+
+    That is what a signal handler does which strikes between a call and its booking.
+    """
+
+    def __init__(self, exc: BaseException) -> None:
+        self.exc = exc
+
+
+class Script:
+    """sendfile(2), but for the calls named in `answers` (1 is the first; `others` is for all not named).
+
+    An int moves no more than that many bytes, 0 none; an OSError is raised as if the kernel had said it.
+    """
+
+    def __init__(
+        self,
+        monkeypatch: pytest.MonkeyPatch,
+        answers: Mapping[int, object] | None = None,
+        *,
+        others: object = None,
+        probe: OSError | None = None,
+    ) -> None:
+        #: (offset, count) of each call
+        self.asks: list[tuple[int, int]] = []
+        #: Bytes that really moved.
+        self.moved = 0
+        self.probes = 0
+        self._answers = dict(answers or {})
+        self._others = others
+        self._probe = probe
+        self._real = os.sendfile
+
+        def scripted(out_fd: int, in_fd: int, offset: int, count: int) -> int:
+            moved, error = decide(out_fd, in_fd, offset, count)
+            if error is not None:
+                raise error
+            return moved
+
+        decide = self._decide
+        # gzc tells the kernel's errors from a signal handler's by the innermost frame, which is that of its
+        # own _syscalls for a real call. This one pretends to be at home there.
+        at_home = types.FunctionType(
+            scripted.__code__, vars(_syscalls), scripted.__name__, scripted.__defaults__, scripted.__closure__
+        )
+        monkeypatch.setattr(_syscalls, "_sendfile", at_home)
+
+    def _decide(self, out_fd: int, in_fd: int, offset: int, count: int) -> tuple[int, OSError | None]:
+        if out_fd == in_fd == -1:
+            self.probes += 1
+            return (0, self._probe) if self._probe else (self._real(out_fd, in_fd, offset, count), None)
+        self.asks.append((offset, count))
+        answer = self._answers.get(len(self.asks), self._others)
+        if isinstance(answer, OSError):
+            return 0, type(answer)(*answer.args)
+        if callable(answer):
+            answer()
+        if type(answer) is int:
+            count = min(answer, count)
+        try:
+            moved = self._real(out_fd, in_fd, offset, count) if count else 0
+        except OSError as exc:
+            if isinstance(answer, After):  # nothing moved that could be lost: strike at the next call
+                self._answers.setdefault(len(self.asks) + 1, answer)
+            return 0, exc.with_traceback(None)
+        self.moved += moved
+        if isinstance(answer, After):
+            raise answer.exc
+        return moved, None
+
+    @property
+    def calls(self) -> int:
+        return len(self.asks)
+
+
+def error(number: int) -> OSError:
+    """The OSError, of the class that belongs to it, that the kernel raises with `number`."""
+    return OSError(number, os.strerror(number))
+
+
+def python(code: str, *args: object, env: Mapping[str, str] | None = None, prefix: tuple[str, ...] = ()) -> str:
+    """What `code` prints in a Python of its own."""
+    done = subprocess.run(
+        [*prefix, sys.executable, "-c", code, *map(str, args)],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE * 3,
+        env={**os.environ, **(env or {})},
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@contextlib.contextmanager
+def open_fds_unchanged() -> Iterator[None]:
+    """No descriptor more, and none less, than before."""
+    before = set(os.listdir("/proc/self/fd"))
+    yield
+    assert set(os.listdir("/proc/self/fd")) == before
+
+
+def is_at(file: IO[bytes], position: int, whole: bytes) -> None:
+    """`file` stands at `position` of `whole`, by what it says and by what it reads next."""
+    assert file.tell() == position
+    assert file.read(7) == whole[position : position + 7]

@@ -1,0 +1,1129 @@
+"""The doors: `patch_all` and its kin, `GZC=1`, `patch_all(gzc=True)`, and modules that arrive later.
+
+Rules: a whole process is patched, so every case is a program of its own. "Unchanged" is identity of every
+attribute of every module and class a patch could be in. What gunicorn is not, a made-up module stands in for.
+"""
+
+import itertools
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from ._program import PRELUDE, finished, program
+
+QUIET = ("0", "", " ", "false", "no", "off", "False", "OFF", " 0 ")
+LOUD = ("1", "true", "yes", "on", "True", "ON", " 1 ")
+
+
+# -- import alone, and installed but not switched on -------------------------------------------------------
+
+
+def test_import_alone_changes_nothing() -> None:
+    """Not even gevent is imported, and no limit is read."""
+    program(
+        """
+        import socket, ssl, select, shutil, http.client, socketserver, signal, warnings, atexit, gc
+        modules = set(sys.modules)
+        before, environment, filters = images(), dict(os.environ), list(warnings.filters)
+        handlers, signals = list(logging.getLogger().handlers), signal.getsignal(signal.SIGINT)
+        import gzc
+        dir(gzc), gzc.__version__, gzc.__doc__
+        unchanged(before)
+        arrived = {name.partition(".")[0] for name in set(sys.modules) - modules}
+        assert arrived <= {"gzc"} | set(sys.stdlib_module_names), arrived
+        assert gzc_modules() == {"gzc"}
+        assert (environment, filters) == (dict(os.environ), list(warnings.filters))
+        assert handlers == logging.getLogger().handlers and signals is signal.getsignal(signal.SIGINT)
+        """,
+        env={"GZC": "1", "GZC_CHUNK": "garbage", "GZC_ONLY": "nonsense"},
+    )
+
+
+def test_the_names_of_the_package_are_there_and_others_are_not() -> None:
+    program(
+        """
+        import gzc, gzc.monkey
+        for name in gzc.__all__:
+            assert getattr(gzc, name) is not None, name
+        assert set(gzc.__all__) <= set(dir(gzc))
+        for name in gzc.monkey.__all__:
+            assert callable(getattr(gzc.monkey, name)), name
+        from gzc.monkey import patch, patch_all
+        assert gzc.patch_all is patch_all
+        for module in (gzc, gzc.monkey):
+            try:
+                module.nonsense
+            except AttributeError as exc:
+                assert module.__name__ in str(exc) and "nonsense" in str(exc)
+            else:
+                raise AssertionError("no AttributeError")
+        """
+    )
+
+
+NOISE = {
+    "GZC_CHUNK": "garbage",
+    "GZC_SMALL": "-1",
+    "GZC_DISABLE": "nonsense",
+    "GZC_ONLY": "nonsense",
+    "GZC_SKIP": "nonsense",
+    "GZC_ALSO": "nonsense",
+}
+
+
+@pytest.mark.parametrize("setting", [None, *QUIET], ids=repr)
+def test_installed_and_not_switched_on_only_the_plugin_is_imported(setting: str | None) -> None:
+    """And nothing else is read: wrong limits and unknown seams are none of its business then."""
+    program(
+        """
+        import gevent.monkey, gevent.socket
+        stock = vars(gevent.socket.socket)["sendfile"]
+        finders = list(sys.meta_path)
+        assert gevent.monkey.patch_all() is True
+        assert gzc_modules() == {"gzc", "gzc.monkey", "gzc.monkey._plugin"}, gzc_modules()
+        assert vars(gevent.socket.socket)["sendfile"] is stock
+        assert sys.meta_path == finders
+        assert sys.modules["gzc.monkey._plugin"].ran
+        """,
+        env={**NOISE, **({} if setting is None else {"GZC": setting})},
+    )
+
+
+def test_gzc_false_beats_the_environment() -> None:
+    program(
+        """
+        import gevent.monkey
+        gevent.monkey.patch_all(gzc=False)
+        assert gzc_modules() == {"gzc", "gzc.monkey", "gzc.monkey._plugin"}, gzc_modules()
+        """,
+        env={**NOISE, "GZC": "1"},
+    )
+
+
+def test_parts_of_gevent_patched_alone_do_not_even_import_the_plugin() -> None:
+    program(
+        """
+        import gevent.monkey
+        gevent.monkey.patch_socket()
+        gevent.monkey.patch_thread()
+        assert gzc_modules() == set(), gzc_modules()
+        """,
+        env={"GZC": "1"},
+    )
+
+
+# -- switched on -------------------------------------------------------------------------------------------
+
+IN_FORCE = """
+import gzc, gevent.socket
+assert "gzc._transfer" in sys.modules and "gzc._movers" in sys.modules, "the engine waits for the first copy"
+assert gzc.patched() == ("socket",), gzc.patched()
+assert download() == {"sendfile"}
+import gunicorn.http.wsgi
+assert gzc.patched() == ("socket", "gunicorn"), gzc.patched()
+assert records.warnings() == []
+"""
+
+
+@pytest.mark.parametrize("setting", LOUD, ids=repr)
+def test_the_environment_switches_on(setting: str) -> None:
+    program(PRELUDE + "import gevent.monkey\ngevent.monkey.patch_all()\n" + IN_FORCE, env={"GZC": setting}, prelude="")
+
+
+@pytest.mark.parametrize("setting", [None, "0", "", "garbage"], ids=repr)
+def test_the_argument_switches_on_whatever_the_environment_says(setting: str | None) -> None:
+    program(
+        PRELUDE + "import gevent.monkey\ngevent.monkey.patch_all(gzc=True)\n" + IN_FORCE,
+        env={} if setting is None else {"GZC": setting},
+        prelude="",
+    )
+
+
+def test_a_switch_that_is_neither_on_nor_off_is_an_error() -> None:
+    program(
+        """
+        import gevent.monkey
+        try:
+            gevent.monkey.patch_all()
+        except ValueError as exc:
+            assert "GZC" in str(exc) and "maybe" in str(exc)
+        else:
+            raise AssertionError("no ValueError")
+        """,
+        env={"GZC": "maybe"},
+    )
+
+
+@pytest.mark.parametrize("door", ["gevent.monkey.patch_all()", "gevent.monkey.patch_all(gzc=True)", "gzc.patch_all()"])
+def test_the_engine_is_loaded_at_once_and_not_in_the_first_copy(door: str) -> None:
+    """Whichever door: a lazy import would land in somebody's first download."""
+    program(
+        f"""
+        import gevent.monkey, gzc
+        {door}
+        before = gzc_modules()
+        assert download() == {{"sendfile"}}
+        late = gzc_modules() - before
+        assert not late, late
+        """,
+        env={"GZC": "1"} if door == "gevent.monkey.patch_all()" else {},
+    )
+
+
+@pytest.mark.parametrize("door", ["gevent.monkey.patch_all()", "gevent.monkey.patch_all(gzc=True)", "gzc.patch_all()"])
+@pytest.mark.parametrize(
+    ("name", "value"), [("GZC_CHUNK", "garbage"), ("GZC_CHUNK", "1"), ("GZC_SMALL", "-1"), ("GZC_DISABLE", "nonsense")]
+)
+def test_a_wrong_limit_is_a_value_error_out_of_patch_all(door: str, name: str, value: str) -> None:
+    """The message names the variable; nothing of gzc is in force afterwards."""
+    program(
+        f"""
+        import gevent.monkey, gevent.socket, gzc
+        stock, finders = vars(gevent.socket.socket)["sendfile"], list(sys.meta_path)
+        try:
+            {door}
+        except ValueError as exc:
+            assert {name!r} in str(exc) and {value!r} in str(exc), exc
+        else:
+            raise AssertionError("no ValueError")
+        assert vars(gevent.socket.socket)["sendfile"] is stock
+        assert sys.meta_path == finders
+        """,
+        env={name: value, **({"GZC": "1"} if door == "gevent.monkey.patch_all()" else {})},
+    )
+
+
+@pytest.mark.parametrize("name", ["GZC_ONLY", "GZC_SKIP", "GZC_ALSO"])
+@pytest.mark.parametrize("door", ["gevent.monkey.patch_all()", "gevent.monkey.patch_all(gzc=True)"])
+def test_an_unknown_seam_in_the_environment_is_a_value_error_that_lists_the_known(name: str, door: str) -> None:
+    program(
+        f"""
+        import gevent.monkey, gevent.socket
+        stock, finders = vars(gevent.socket.socket)["sendfile"], list(sys.meta_path)
+        try:
+            {door}
+        except ValueError as exc:
+            import gzc
+            assert "nonsense" in str(exc), exc
+            assert all(seam.name in str(exc) for seam in gzc.seams()), exc
+        else:
+            raise AssertionError("no ValueError")
+        assert gzc.patched() == ()
+        assert vars(gevent.socket.socket)["sendfile"] is stock
+        assert sys.meta_path == finders
+        """,
+        env={name: "socket,nonsense", **({"GZC": "1"} if door == "gevent.monkey.patch_all()" else {})},
+    )
+
+
+@pytest.mark.parametrize(
+    ("env", "expected"),
+    [
+        ({}, "socket gunicorn"),
+        ({"GZC_ONLY": ""}, "socket gunicorn"),
+        ({"GZC_ONLY": " , "}, "socket gunicorn"),
+        ({"GZC_ONLY": "gunicorn"}, "gunicorn"),
+        ({"GZC_ONLY": " socket , gunicorn,"}, "socket gunicorn"),
+        ({"GZC_SKIP": "gunicorn"}, "socket"),
+        ({"GZC_SKIP": "gunicorn, socket"}, ""),
+        ({"GZC_ONLY": "socket", "GZC_SKIP": "socket"}, ""),
+        ({"GZC_ONLY": "socket", "GZC_ALSO": "gunicorn"}, "socket gunicorn"),
+    ],
+    ids=str,
+)
+def test_the_environment_chooses_seams(env: dict[str, str], expected: str) -> None:
+    program(
+        f"""
+        import gunicorn.http.wsgi, gevent.monkey, gzc
+        gevent.monkey.patch_all()
+        assert gzc.patched() == tuple({expected!r}.split()), gzc.patched()
+        """,
+        env={"GZC": "1", **env},
+    )
+
+
+def test_python_m_gevent_monkey_is_a_door(tmp_path: Path) -> None:
+    """gevent's own way to run an unmodified program; unknown options abort it, so the variable must do."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        PRELUDE
+        + "import gevent.monkey\nassert gevent.monkey.is_module_patched('socket')\n"
+        + "assert sys.argv[1:] == ['argument']\n"
+        + IN_FORCE
+    )
+    finished([sys.executable, "-m", "gevent.monkey", script, "argument"], env={"GZC": "1"})
+    script.write_text(PRELUDE + "assert gzc_modules() == {'gzc', 'gzc.monkey', 'gzc.monkey._plugin'}, gzc_modules()\n")
+    finished([sys.executable, "-m", "gevent.monkey", script], env=NOISE)
+
+
+def test_gevent_patching_more_later_keeps_what_is_in_force() -> None:
+    """A second patch_all with other arguments fires the plugin again."""
+    program(
+        """
+        import gevent.monkey, gevent.socket
+        gevent.monkey.patch_all(gzc=True, signal=False)
+        ours = vars(gevent.socket.socket)["sendfile"]
+        gevent.monkey.patch_all()
+        gevent.monkey.patch_all(gzc=True)
+        import gzc
+        assert vars(gevent.socket.socket)["sendfile"] is ours
+        assert gzc.patched() == ("socket",)
+        gevent.monkey.patch_all(gzc=False)
+        assert gzc.patched() == ("socket",)
+        """
+    )
+
+
+def test_an_explicit_call_is_not_overruled_by_a_library_that_patches_more() -> None:
+    """GZC=1 is in the environment, the program has chosen, and then a library calls gevent's patch_all."""
+    program(
+        """
+        import gunicorn.http.wsgi, gzc, gevent.monkey
+        gzc.patch_all(skip=["gunicorn"], signal=False)
+        assert gzc.patched() == ("socket",)
+        gevent.monkey.patch_all()
+        assert gzc.patched() == ("socket",), gzc.patched()
+        """,
+        env={"GZC": "1"},
+    )
+
+
+# -- the call ----------------------------------------------------------------------------------------------
+
+
+def test_patch_all_runs_gevents_and_passes_its_options_on() -> None:
+    program(
+        """
+        import gzc, gevent.monkey
+        gzc.patch_all(thread=False, select=False)
+        assert gevent.monkey.is_module_patched("socket") and gevent.monkey.is_module_patched("ssl")
+        assert not gevent.monkey.is_module_patched("threading")
+        assert not gevent.monkey.is_module_patched("select")
+        assert gzc.patched() == ("socket",)
+        """
+    )
+
+
+def test_the_environment_does_not_meddle_with_the_call() -> None:
+    """gevent's patch_all runs inside ours, and its plugin event must not choose for us."""
+    program(
+        """
+        import gzc
+        gzc.patch_all(only=["gunicorn"])
+        assert gzc.patched() == ()
+        import gunicorn.http.wsgi
+        assert gzc.patched() == ("gunicorn",)
+        """,
+        env={"GZC": "1", "GZC_ONLY": "socket"},
+    )
+
+
+def test_patch_all_does_not_patch_gevent_a_second_time() -> None:
+    program(
+        """
+        import gevent.monkey
+        gevent.monkey.patch_all(thread=False)
+        import gzc, warnings
+        warnings.simplefilter("error")
+        gzc.patch_all()
+        assert not gevent.monkey.is_module_patched("threading")
+        assert gzc.patched() == ("socket",)
+        """
+    )
+
+
+def test_without_the_standard_library_gevent_patches_nothing() -> None:
+    program(
+        """
+        import socket, threading
+        plain = socket.socket, threading.Lock
+        import gevent.monkey, gzc
+        gzc.patch_all(stdlib=False)
+        assert (socket.socket, threading.Lock) == plain
+        assert not gevent.monkey.is_module_patched("socket")
+        assert gzc.patched() == ("socket",)
+        assert download() == {"sendfile"}
+        import gunicorn.http.wsgi
+        assert gzc.patched() == ("socket", "gunicorn")
+        """
+    )
+
+
+def test_only_skip_also_and_one_seam_at_a_time() -> None:
+    """An explicit call decides: what is in force and not wanted by it is undone."""
+    program(
+        """
+        import gunicorn.http.wsgi, gzc, gevent.socket
+        from gzc.monkey import patch
+        before = images()
+        def now(expected, **options):
+            gzc.patch_all(stdlib=False, **options)
+            assert gzc.patched() == tuple(expected.split()), (options, gzc.patched())
+        now("socket gunicorn")
+        now("socket", skip=["gunicorn"])
+        now("gunicorn", only=["gunicorn"])
+        now("socket gunicorn")
+        now("gunicorn", skip=("socket",))
+        patch("socket")
+        assert gzc.patched() == ("socket", "gunicorn")
+        now("", only=())
+        unchanged(before)
+        patch("gunicorn")
+        assert gzc.patched() == ("gunicorn",)
+        patch("gunicorn")
+        now("socket", only={"socket"})
+        now("socket gunicorn", only=["socket"], also=["gunicorn"])
+        now("", only=["socket"], skip=["socket"])
+        now("socket", only=iter(["socket"]), skip=iter([]), also=iter([]))
+        now("", skip=iter(["socket", "gunicorn"]))
+        unchanged(before)
+        """
+    )
+
+
+def test_an_unknown_seam_is_a_value_error_before_anything_happens() -> None:
+    program(
+        """
+        import gzc, gevent.monkey, gevent.socket
+        from gzc.monkey import patch
+        attempts = [
+            lambda: gzc.patch_all(only=["nonsense"]),
+            lambda: gzc.patch_all(skip=["nonsense", "socket"]),
+            lambda: gzc.patch_all(also=["socket", "nonsense"]),
+            lambda: gzc.patch_all(only=["socket"], skip=["nonsense"], stdlib=False),
+            lambda: patch("nonsense"),
+        ]
+        def refused():
+            for attempt in attempts:
+                try:
+                    attempt()
+                except ValueError as exc:
+                    assert "nonsense" in str(exc), exc
+                    assert all(seam.name in str(exc) for seam in gzc.seams()), exc
+                else:
+                    raise AssertionError("no ValueError")
+        import gunicorn.http.wsgi
+        before = images()
+        refused()
+        assert not gevent.monkey.is_module_patched("socket")
+        unchanged(before)
+        gzc.patch_all(stdlib=False, only=["socket"])
+        before = images()
+        refused()
+        unchanged(before)
+        assert gzc.patched() == ("socket",)
+        """
+    )
+
+
+ORDERS = {
+    "gevent first": ("gevent.monkey.patch_all()", "pass", ""),
+    "gevent later": ("pass", "gevent.monkey.patch_all()", "stdlib=False"),
+    "gevent by gzc": ("pass", "pass", ""),
+    "gevent never": ("pass", "pass", "stdlib=False"),
+}
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("arrival", ["before", "after"])
+def test_patch_and_unpatch_leave_every_target_identical(order: str, arrival: str) -> None:
+    """Twice, in both orders with gevent's patch_all, with gunicorn imported before and after."""
+    first, later, options = ORDERS[order]
+    # What gevent itself changes is no difference: where it patches in the middle, the image is of the classes.
+    program(
+        f"""
+        import gevent.monkey, gevent.socket, gzc
+        {first}
+        {"import gunicorn.http.wsgi" if arrival == "before" else "pass"}
+        finders = list(sys.meta_path)
+        stock = vars(gevent.socket.socket)["sendfile"]
+        for turn in range(2):
+            before = images()
+            gzc.patch_all({options})
+            ours = vars(gevent.socket.socket)["sendfile"]
+            assert ours is not stock
+            if turn == 0:
+                {later}
+                {"import gunicorn.http.wsgi" if arrival == "after" else "pass"}
+                import gunicorn.http.wsgi as wsgi
+                assert hasattr(wsgi.FileWrapper, "seekable")
+            assert gzc.patched() == ("socket", "gunicorn"), gzc.patched()
+            assert vars(gevent.socket.socket)["sendfile"] is ours
+            assert download() == {{"sendfile"}}
+            gzc.unpatch_all()
+            assert gzc.patched() == ()
+            assert sys.meta_path == finders
+            assert vars(gevent.socket.socket)["sendfile"] is stock
+            assert not hasattr(wsgi.FileWrapper, "seekable") and not hasattr(wsgi.Response.sendfile, "__wrapped__")
+            changed = differences(before, images())
+            if turn == 0:
+                # What gevent replaced and what was imported meanwhile is not gzc's doing.
+                stdlib = {order in ("gevent by gzc", "gevent later")!r}
+                changed = [c for c in changed if not stdlib and c.partition(".")[0] in before]
+            assert not changed, changed
+            gzc.unpatch_all()
+        assert download() == set()
+        if {order in ("gevent first", "gevent later", "gevent by gzc")!r}:
+            import socket
+            assert socket.socket is gevent.socket.socket
+        assert records.warnings() == []
+        """
+    )
+
+
+def test_patching_twice_is_patching_once() -> None:
+    """G8: the replacement wraps the original, never itself."""
+    program(
+        """
+        import gunicorn.http.wsgi as wsgi, gevent.monkey, gevent.socket, gzc
+        stock = vars(gevent.socket.socket)["sendfile"], vars(wsgi.Response)["sendfile"]
+        gzc.patch_all()
+        once = images()
+        gzc.patch_all()
+        gevent.monkey.patch_all(gzc=True)
+        gevent.monkey.patch_all()
+        gzc.monkey.patch("socket")
+        gzc.patch_all()
+        unchanged(once)
+        for owner, original in zip((gevent.socket.socket, wsgi.Response), stock):
+            ours = vars(owner)["sendfile"]
+            assert ours.__wrapped__ is original and not hasattr(original, "__wrapped__")
+            assert inspect.signature(ours) == inspect.signature(original)
+            assert (ours.__name__, ours.__qualname__, ours.__module__, ours.__doc__) == (
+                original.__name__, original.__qualname__, original.__module__, original.__doc__)
+        sys.setrecursionlimit(120)
+        assert download() == {"sendfile"}
+        """
+    )
+
+
+def test_many_threads_patch_and_unpatch_at_once() -> None:
+    """At any moment the method is either gevent's or one replacement around it, and it ends as it began."""
+    program(
+        """
+        import gunicorn.http.wsgi as wsgi, gevent.socket, gzc, random
+        from gevent import monkey
+        Thread = monkey.get_original("threading", "Thread")
+        before, stock = images(), vars(gevent.socket.socket)["sendfile"]
+        sys.setswitchinterval(1e-6)
+        wrong = []
+        begin = threading.Barrier(8)
+        def patcher(number):
+            dice = random.Random(number)
+            calls = [
+                lambda: gzc.patch_all(stdlib=False), gzc.unpatch_all, gzc.patched, gzc.seams,
+                lambda: gzc.patch_all(stdlib=False, skip=["socket"]),
+                lambda: gzc.monkey.patch("gunicorn"),
+            ]
+            begin.wait()
+            try:
+                for _ in range(150):
+                    dice.choice(calls)()
+                    found = vars(gevent.socket.socket)["sendfile"]
+                    if found is not stock and found.__wrapped__ is not stock:
+                        wrong.append("two replacements on top of each other")
+            except BaseException as exc:
+                wrong.append(repr(exc))
+        threads = [Thread(target=patcher, args=(number,)) for number in range(8)]
+        for thread in threads: thread.start()
+        for thread in threads: thread.join(50)
+        assert not any(thread.is_alive() for thread in threads), "deadlock"
+        assert not wrong, set(wrong)
+        gzc.unpatch_all()
+        unchanged(before)
+        gzc.patch_all(stdlib=False)
+        assert gzc.patched() == ("socket", "gunicorn") and download() == {"sendfile"}
+        assert records.warnings() == []
+        """
+    )
+
+
+def test_an_import_in_one_thread_and_patching_in_another_do_not_lock_each_other_out() -> None:
+    """The import lock and gzc's own are taken in both orders."""
+    program(
+        """
+        import gevent.socket, gzc
+        from gevent import monkey
+        Thread = monkey.get_original("threading", "Thread")
+        sys.setswitchinterval(1e-6)
+        wrong = []
+        def forget():
+            for name in [name for name in sys.modules if name.startswith("gunicorn")]:
+                del sys.modules[name]
+        def importer():
+            try:
+                importlib.import_module("gunicorn.http.wsgi")
+            except BaseException as exc:
+                wrong.append(repr(exc))
+        def patcher():
+            try:
+                for _ in range(20):
+                    gzc.patch_all(stdlib=False)
+                    gzc.unpatch_all()
+                gzc.patch_all(stdlib=False)
+            except BaseException as exc:
+                wrong.append(repr(exc))
+        gzc.unpatch_all()
+        threads = [Thread(target=patcher), Thread(target=importer), Thread(target=patcher)]
+        for thread in threads: thread.start()
+        for thread in threads: thread.join(50)
+        assert not any(thread.is_alive() for thread in threads), "deadlock"
+        assert not wrong, wrong
+        assert gzc.patched() == ("socket", "gunicorn"), gzc.seams()
+        """
+    )
+
+
+def test_patching_while_gunicorn_is_half_imported_patches_it_when_it_is_whole(tmp_path: Path) -> None:
+    """The module is in `sys.modules` long before it has its classes: that is no gunicorn of another shape."""
+    package = tmp_path / "gunicorn" / "http"
+    package.mkdir(parents=True)
+    for folder in (package.parent, package):
+        (folder / "__init__.py").write_text("")
+    fake = textwrap.dedent(FAKES["no FileWrapper"]).replace("SENDFILE", SENDFILE)
+    (package / "wsgi.py").write_text("import gzc\ngzc.patch_all(stdlib=False)\n" + fake + "\nclass FileWrapper: pass\n")
+    program(
+        f"""
+        sys.path.insert(0, {str(tmp_path)!r})
+        import gevent.socket, gzc
+        import gunicorn.http.wsgi as wsgi
+        assert records.warnings() == [], records.warnings()
+        gzc.patch_all(stdlib=False)
+        assert gzc.patched() == ("socket", "gunicorn"), gzc.seams()
+        assert hasattr(wsgi.FileWrapper, "seekable") and records.warnings() == []
+        """
+    )
+
+
+def test_a_thread_with_its_own_hub_uses_the_seam() -> None:
+    program(
+        """
+        import gevent, gevent.socket, gzc
+        from gevent import monkey
+        gzc.patch_all(stdlib=False)
+        results = []
+        def work():
+            try:
+                results.append(download(3_000_000))
+            except BaseException as exc:
+                results.append(exc)
+        threads = [monkey.get_original("threading", "Thread")(target=work) for _ in range(4)]
+        for thread in threads: thread.start()
+        for thread in threads: thread.join(50)
+        assert results == [{"sendfile"}] * 4, results
+        """
+    )
+
+
+# -- somebody patches after us -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("undo", ["gzc.unpatch_all()", "gzc.patch_all(stdlib=False, skip=['socket'])"])
+def test_a_later_patcher_is_left_in_place_works_and_is_told_of(undo: str) -> None:
+    program(
+        f"""
+        import gevent.socket, gzc
+        gzc.patch_all(stdlib=False, only=["socket"])
+        ours, seen = vars(gevent.socket.socket)["sendfile"], []
+        stock = ours.__wrapped__
+        def later(self, *args, **kwargs):
+            seen.append(1)
+            return ours(self, *args, **kwargs)
+        gevent.socket.socket.sendfile = later
+        assert download() == {{"sendfile"}} and seen == [1]
+        gzc.patch_all(stdlib=False, only=["socket"])
+        assert vars(gevent.socket.socket)["sendfile"] is later, "a repeated patch_all is no-op on it"
+        assert records.warnings() == []
+        {undo}
+        assert vars(gevent.socket.socket)["sendfile"] is later
+        assert len(records.warnings()) == 1, records.lines
+        assert "gevent.socket.socket.sendfile" in records.warnings()[0]
+        assert "socket" in gzc.patched(), "it still is in force, below the other"
+        assert download() == {{"sendfile"}} and seen == [1, 1]
+        gevent.socket.socket.sendfile = ours  # the other one leaves
+        gzc.unpatch_all()
+        assert vars(gevent.socket.socket)["sendfile"] is stock
+        assert gzc.patched() == () and len(records.warnings()) == 1
+        """
+    )
+
+
+def test_an_earlier_patcher_is_kept_and_called() -> None:
+    """The original is what stands there, be it gevent's or somebody's wrapper that says what it wraps."""
+    program(
+        """
+        import functools, gevent.socket, gzc
+        stock, seen = vars(gevent.socket.socket)["sendfile"], []
+        @functools.wraps(stock)
+        def earlier(self, *args, **kwargs):
+            seen.append(1)
+            return stock(self, *args, **kwargs)
+        gevent.socket.socket.sendfile = earlier
+        gzc.patch_all(stdlib=False)
+        gzc.unpatch_all()
+        assert vars(gevent.socket.socket)["sendfile"] is earlier
+        assert download() == set() and seen == [1]
+        """
+    )
+
+
+def test_a_sendfile_gzc_does_not_know_is_skipped() -> None:
+    program(
+        """
+        import gevent.socket, gzc
+        def other(self, file): return 0
+        gevent.socket.socket.sendfile = other
+        gzc.patch_all(stdlib=False)
+        assert vars(gevent.socket.socket)["sendfile"] is other
+        assert gzc.patched() == ()
+        (state,) = [seam.state for seam in gzc.seams() if seam.name == "socket"]
+        assert state.startswith("skipped") and "sendfile" in state, state
+        assert len(records.warnings()) == 1, records.lines
+        """
+    )
+
+
+# -- seams() -----------------------------------------------------------------------------------------------
+
+
+def test_seams_tell_how_they_stand() -> None:
+    program(
+        """
+        import gzc
+        def states(): return {seam.name: seam.state for seam in gzc.seams()}
+        for seam in gzc.seams():
+            assert seam.name in str(seam) and seam.state in str(seam) and seam.why in str(seam)
+            assert seam.reaches in str(seam) and seam.opt_in is False
+        assert states() == {"socket": "off", "gunicorn": "off"}
+        assert gzc.patched() == ()
+        assert "gunicorn" not in sys.modules
+        gzc.patch_all(stdlib=False)
+        assert states() == {"socket": "in force", "gunicorn": "waiting for gunicorn.http.wsgi"}, states()
+        assert gzc.patched() == ("socket",)
+        assert "gunicorn" not in sys.modules, "nothing is imported for our sake"
+        gzc.patch_all(stdlib=False, only=["gunicorn"])
+        assert states() == {"socket": "off", "gunicorn": "waiting for gunicorn.http.wsgi"}, states()
+        gzc.unpatch_all()
+        assert states() == {"socket": "off", "gunicorn": "off"}
+        gzc.patch_all(stdlib=False)
+        import gunicorn.http.wsgi
+        assert states() == {"socket": "in force", "gunicorn": "in force"}, states()
+        gzc.patch_all(stdlib=False, skip=["gunicorn"])
+        assert states() == {"socket": "in force", "gunicorn": "off"}, states()
+        gzc.unpatch_all()
+        assert states() == {"socket": "off", "gunicorn": "off"}
+        """
+    )
+
+
+# -- gunicorn arrives after patch_all ----------------------------------------------------------------------
+
+
+def test_gunicorn_is_patched_when_it_arrives_and_its_import_is_as_ever() -> None:
+    """M11: both orders. The module's spec and loader are the ones it would have had."""
+    program(
+        """
+        import importlib.util, gevent.socket, gzc
+        finders = list(sys.meta_path)
+        gzc.patch_all(stdlib=False)
+        import gunicorn.http.wsgi as wsgi
+        assert gzc.patched() == ("socket", "gunicorn")
+        assert vars(wsgi.Response)["sendfile"].__wrapped__.__qualname__ == "Response.sendfile"
+        from importlib.machinery import SourceFileLoader
+        loader = wsgi.__spec__.loader
+        assert type(loader) is SourceFileLoader and loader is wsgi.__loader__
+        assert set(vars(loader)) == {"name", "path"}, f"left behind on the loader: {vars(loader)}"
+        assert wsgi.__spec__.origin == wsgi.__file__ and wsgi.__spec__.name == "gunicorn.http.wsgi"
+        assert "class FileWrapper" in inspect.getsource(wsgi)
+        assert inspect.getsource(wsgi.Response).startswith("class Response")
+        assert "def send_headers" in inspect.getsource(wsgi.Response.send_headers)
+        assert importlib.util.find_spec("gunicorn.http.wsgi") is wsgi.__spec__
+        assert importlib.util.spec_from_file_location("again", wsgi.__file__).loader is not None
+        gzc.unpatch_all()
+        assert sys.meta_path == finders, "the finder is still there"
+        assert importlib.reload(wsgi) is wsgi
+        assert not hasattr(wsgi.FileWrapper, "seekable") and not hasattr(wsgi.Response.sendfile, "__wrapped__")
+        """
+    )
+
+
+def test_a_reloaded_gunicorn_is_not_said_to_be_patched_while_it_is_not() -> None:
+    """importlib.reload makes new classes. Either they are patched, or seams() must not say they are."""
+    program(
+        """
+        import gzc
+        gzc.patch_all(stdlib=False)
+        import gunicorn.http.wsgi as wsgi
+        assert importlib.reload(wsgi) is wsgi
+        gzc.patch_all(stdlib=False)
+        assert ("gunicorn" in gzc.patched()) is hasattr(wsgi.FileWrapper, "seekable"), gzc.seams()
+        gzc.unpatch_all()
+        assert not hasattr(wsgi.FileWrapper, "seekable")
+        """
+    )
+
+
+def test_asking_where_gunicorn_is_does_not_count_as_its_arrival() -> None:
+    program(
+        """
+        import importlib.util, gzc
+        gzc.patch_all(stdlib=False)
+        spec = importlib.util.find_spec("gunicorn.http.wsgi")
+        assert spec.origin.endswith("wsgi.py") and "gunicorn.http.wsgi" not in sys.modules
+        assert gzc.patched() == ("socket",)
+        import gunicorn.http.wsgi
+        assert gzc.patched() == ("socket", "gunicorn")
+        """
+    )
+
+
+def test_a_spec_found_before_unpatch_all_does_not_patch_after_it() -> None:
+    program(
+        """
+        import importlib.util, gzc
+        gzc.patch_all(stdlib=False)
+        spec = importlib.util.find_spec("gunicorn.http.wsgi")
+        gzc.unpatch_all()
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[spec.name] = module
+        spec.loader.exec_module(module)
+        assert not hasattr(module.FileWrapper, "seekable")
+        assert gzc.patched() == ()
+        """
+    )
+
+
+def test_unpatch_all_while_waiting_forgets_what_was_awaited() -> None:
+    program(
+        """
+        import gzc
+        finders = list(sys.meta_path)
+        gzc.patch_all(stdlib=False)
+        gzc.unpatch_all()
+        assert sys.meta_path == finders
+        import gunicorn.http.wsgi as wsgi
+        assert gzc.patched() == () and not hasattr(wsgi.FileWrapper, "seekable")
+        gzc.patch_all(stdlib=False)
+        assert gzc.patched() == ("socket", "gunicorn")
+        """
+    )
+
+
+def test_an_import_that_fails_is_tried_again() -> None:
+    """The first attempt dies inside the module; the second one succeeds and is the arrival."""
+    program(
+        """
+        import gunicorn.util, gzc
+        gzc.patch_all(stdlib=False)
+        kept = sys.modules.pop("gunicorn.util")
+        sys.modules["gunicorn.util"] = None
+        vars(sys.modules["gunicorn"]).pop("util")
+        try:
+            import gunicorn.http.wsgi
+        except ImportError:
+            pass
+        else:
+            raise AssertionError("it was imported after all")
+        assert gzc.patched() == ("socket",)
+        sys.modules["gunicorn.util"] = sys.modules["gunicorn"].util = kept
+        import gunicorn.http.wsgi
+        assert gzc.patched() == ("socket", "gunicorn"), gzc.seams()
+        """
+    )
+
+
+def test_where_there_is_no_gunicorn_its_import_fails_as_ever() -> None:
+    program(
+        """
+        import gzc
+        class Nothing:
+            @staticmethod
+            def find_spec(name, path=None, target=None):
+                if name.partition(".")[0] == "gunicorn":
+                    raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+        sys.meta_path.insert(0, Nothing)
+        gzc.patch_all(stdlib=False)
+        for _ in range(2):
+            try:
+                import gunicorn.http.wsgi
+            except ModuleNotFoundError as exc:
+                assert exc.name.startswith("gunicorn")
+            else:
+                raise AssertionError("no ImportError")
+        assert [seam.state for seam in gzc.seams()] == ["in force", "waiting for gunicorn.http.wsgi"]
+        """
+    )
+
+
+def test_a_loader_shared_by_many_modules_is_given_back() -> None:
+    """pytest's own import hook is one loader for everything; wrapping it for good would slow down every import."""
+    program(
+        """
+        import importlib.machinery, gzc
+        class Hook:
+            loaded = []
+            def find_spec(self, name, path=None, target=None):
+                if not name.startswith("gunicorn."):
+                    return None
+                found = importlib.machinery.PathFinder.find_spec(name, path, target)
+                if found is not None:
+                    self.real = getattr(self, "real", {})
+                    self.real[name] = found.loader
+                    found.loader = self
+                return found
+            def create_module(self, spec):
+                return None
+            def exec_module(self, module):
+                self.loaded.append(module.__name__)
+                self.real[module.__name__].exec_module(module)
+        hook = Hook()
+        sys.meta_path.insert(0, hook)
+        gzc.patch_all(stdlib=False)
+        import gunicorn.http.wsgi
+        assert gzc.patched() == ("socket", "gunicorn")
+        assert Hook.loaded.count("gunicorn.http.wsgi") == 1
+        gzc.unpatch_all()
+        assert "exec_module" not in vars(hook), "gzc's wrapper is still on somebody else's loader"
+        """
+    )
+
+
+def test_gets_along_with_another_import_hook_of_its_kind() -> None:
+    """As wrapt's: it asks the whole import system again for what it waits for, with a guard against itself."""
+    program(
+        """
+        import importlib.util, gzc
+        heard = []
+        class Hook:
+            busy = set()
+            def find_spec(self, name, path=None, target=None):
+                if name != "gunicorn.http.wsgi" or name in self.busy:
+                    return None
+                self.busy.add(name)
+                try:
+                    spec = importlib.util.find_spec(name)
+                finally:
+                    self.busy.discard(name)
+                load = spec.loader.exec_module
+                def exec_module(module):
+                    load(module)
+                    heard.append((module.__name__, hasattr(module.FileWrapper, "seekable")))
+                spec.loader.exec_module = exec_module
+                return spec
+        for first in (True, False):
+            for name in [name for name in sys.modules if name.startswith("gunicorn")]:
+                del sys.modules[name]
+            hook = Hook()
+            if first:
+                sys.meta_path.insert(0, hook)
+            gzc.patch_all(stdlib=False)
+            if not first:
+                sys.meta_path.insert(0, hook)
+            import gunicorn.http.wsgi as wsgi
+            assert gzc.patched() == ("socket", "gunicorn"), gzc.seams()
+            assert hasattr(wsgi.FileWrapper, "seekable")
+            assert len(heard) == 1, heard
+            heard.clear()
+            gzc.unpatch_all()
+            sys.meta_path.remove(hook)
+        """
+    )
+
+
+# -- a gunicorn of another shape ---------------------------------------------------------------------------
+
+FAKES = {
+    "a sendfile of another shape": """
+        class Response:
+            def sendfile(self, respiter): return False
+        class FileWrapper: pass
+    """,
+    "no sendfile": """
+        class Response: pass
+        class FileWrapper: pass
+    """,
+    "no Response": """
+        class FileWrapper: pass
+    """,
+    "a sendfile that is no function": """
+        class Response:
+            sendfile = len
+        class FileWrapper: pass
+    """,
+    "an inherited sendfile": """
+        class Base:
+            def sendfile(self, respiter): SENDFILE
+        class Response(Base): pass
+        class FileWrapper: pass
+    """,
+    "no FileWrapper": """
+        class Response:
+            def sendfile(self, respiter): SENDFILE
+    """,
+    "a FileWrapper that can seek by itself": """
+        class Response:
+            def sendfile(self, respiter): SENDFILE
+        class FileWrapper:
+            def seekable(self): return True
+    """,
+    "a FileWrapper that has a fileno by itself": """
+        class Response:
+            def sendfile(self, respiter): SENDFILE
+        class FileWrapper:
+            def fileno(self): return 0
+    """,
+    "a FileWrapper that takes no attributes": """
+        class Response:
+            def sendfile(self, respiter): SENDFILE
+        FileWrapper = bytes
+    """,
+    "a module that raises when asked": """
+        def __getattr__(name): raise RuntimeError("not now")
+    """,
+}
+#: What gunicorn's own mentions, so that the first row fits and a later one is what fails.
+SENDFILE = (
+    "return (self.cfg.is_ssl, self.can_sendfile(), respiter.filelike, self.response_length, "
+    "self.send_headers(), self.is_chunked())"
+)
+
+
+@pytest.mark.parametrize("arrival", ["before", "after"])
+@pytest.mark.parametrize("fake", FAKES)
+def test_a_gunicorn_of_another_shape_is_skipped_whole_with_one_warning(fake: str, arrival: str, tmp_path: Path) -> None:
+    """Nothing is half applied: not Response when FileWrapper is strange, and the other seams stay in force."""
+    package = tmp_path / "gunicorn" / "http"
+    package.mkdir(parents=True)
+    for folder in (package.parent, package):
+        (folder / "__init__.py").write_text("")
+    (package / "wsgi.py").write_text(textwrap.dedent(FAKES[fake]).replace("SENDFILE", SENDFILE))
+    program(
+        f"""
+        sys.path.insert(0, {str(tmp_path)!r})
+        import gevent.socket, gzc
+        def image():
+            module = sys.modules["gunicorn.http.wsgi"]
+            assert module.__file__.startswith({str(tmp_path)!r})
+            return [dict(vars(o)) for o in (module, vars(module).get("Response"), vars(module).get("FileWrapper")) if o]
+        if {arrival!r} == "before":
+            import gunicorn.http.wsgi
+            before = image()
+            gzc.patch_all(stdlib=False)
+        else:
+            gzc.patch_all(stdlib=False)
+            import gunicorn.http.wsgi  # the import succeeds, whatever we think of what arrived
+            before = image()
+        for _ in range(2):
+            state = {{seam.name: seam.state for seam in gzc.seams()}}["gunicorn"]
+            assert state.startswith("skipped: ") and len(state) > len("skipped: "), state
+            assert gzc.patched() == ("socket",), gzc.patched()
+            assert len(records.warnings()) == 1 and "gunicorn" in records.warnings()[0], records.lines
+            for one, two in zip(before, image(), strict=True):
+                assert one.keys() == two.keys() and all(one[name] is two[name] for name in one)
+            assert all("gzc" not in str(getattr(value, "__module__", "")) for one in image() for value in one.values())
+            gzc.patch_all(stdlib=False)  # and again: no second warning
+        assert download() == {{"sendfile"}}
+        gzc.unpatch_all()
+        assert len(records.warnings()) == 1 and gzc.patched() == ()
+        """
+    )
+
+
+def test_a_gunicorn_somebody_mended_meanwhile_can_be_patched() -> None:
+    """`skipped` tells how it was at the last attempt; a new explicit call is a new attempt."""
+    program(
+        """
+        import gunicorn.http.wsgi as wsgi, gzc
+        wsgi.FileWrapper.seekable = lambda self: True
+        gzc.patch_all(stdlib=False)
+        assert gzc.patched() == ("socket",)
+        del wsgi.FileWrapper.seekable
+        gzc.unpatch_all()
+        gzc.patch_all(stdlib=False)
+        assert gzc.patched() == ("socket", "gunicorn"), gzc.seams()
+        """
+    )
+
+
+def test_a_row_that_fails_takes_its_seam_back_and_no_other() -> None:
+    """A seam of the test's own beside the real ones: its second row fails in the worst way an Exception can."""
+    program(
+        """
+        import gzc
+        from gzc.monkey import _catalog, _doors
+        from gzc.monkey._ledger import Row
+        import types
+        toy = sys.modules["toy"] = types.ModuleType("toy")
+        class Strange(Exception):
+            def __str__(self): return "strange"
+        def broken(original): raise Strange
+        rows = (Row("toy", "first", lambda missing: 1), Row("toy", "second", broken))
+        mine = _catalog.Seam("mine", why="a test", reaches="nobody", rows=rows)
+        _doors.SEAMS = (mine, *_catalog.SEAMS)
+        gzc.patch_all(stdlib=False)
+        assert not hasattr(toy, "first") and not hasattr(toy, "second")
+        assert gzc.patched() == ("socket",)
+        assert gzc.seams()[0].state.startswith("skipped"), gzc.seams()[0]
+        assert len(records.warnings()) == 1 and "mine" in records.warnings()[0]
+        gzc.unpatch_all()
+        """
+    )
+
+
+# -- gunicorn's FileWrapper, as its users see it -----------------------------------------------------------
+
+
+def test_the_file_wrapper_has_what_its_file_has() -> None:
+    program(
+        """
+        import tempfile, gunicorn.http.wsgi as wsgi, gzc
+        gzc.patch_all(stdlib=False)
+        with tempfile.TemporaryFile() as file:
+            file.write(bytes(range(100)))
+            file.seek(0)
+            wrapper = wsgi.FileWrapper(file)
+            assert wrapper.seekable() is True and wrapper.fileno() == file.fileno()
+            assert wrapper.seek(90) == 90 and wrapper.tell() == 90
+            assert next(wrapper) == bytes(range(90, 100))
+            wrapper.seek(-10, 2)
+            assert wrapper.tell() == 90
+        class Bare:
+            def read(self, size=-1): return b""
+        bare = wsgi.FileWrapper(Bare())
+        assert bare.seekable() is False
+        for name in ("seek", "tell", "fileno"):
+            try:
+                getattr(bare, name)(*([0] if name == "seek" else []))
+            except (AttributeError, OSError):
+                pass
+            else:
+                raise AssertionError(name)
+        assert list(bare) == []
+        read, write = os.pipe()
+        with open(read, "rb") as pipe:
+            assert wsgi.FileWrapper(pipe).seekable() is False
+        os.close(write)
+        """
+    )
+
+
+def test_every_option_and_every_seam_of_patch_all_in_one_process() -> None:
+    """All choices of only and skip, one after the other: what is in force is what was chosen last."""
+    names = ["socket", "gunicorn"]
+    subsets = [c for n in range(3) for c in itertools.combinations(names, n)]
+    program(
+        f"""
+        import gunicorn.http.wsgi, gzc
+        before, subsets = images(), {subsets!r}
+        for only in (None, *subsets):
+            for skip in subsets:
+                for also in subsets:
+                    gzc.patch_all(stdlib=False, only=only, skip=skip, also=also)
+                    wanted = ({{"socket", "gunicorn"}} if only is None else set(only)) | set(also)
+                    assert set(gzc.patched()) == wanted - set(skip), (only, skip, also)
+        gzc.unpatch_all()
+        unchanged(before)
+        """
+    )

@@ -1,0 +1,481 @@
+"""The ledger: what a row puts in force is undone to the very object that stood there.
+
+Rules: toy modules made for the test, in `sys.modules` only while it runs; nothing of gevent, gunicorn or the
+standard library is patched here. "The same" is identity of everything in `vars(owner)`.
+"""
+
+import functools
+import sys
+import types
+from typing import Any
+
+import pytest
+from gzc.monkey._catalog import SEAMS
+from gzc.monkey._ledger import MISSING, Ledger, Row, Unknown
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+NAME = "gzc_toy_module"
+KNOWS = frozenset({"count"})
+
+
+def toy() -> types.ModuleType:
+    """A module with an attribute of each kind a patch may meet."""
+    module = types.ModuleType(NAME)
+    exec(
+        """
+import functools
+
+def function(count): return ("function", count)
+def other(length): return length
+
+def decorated(f):
+    @functools.wraps(f)
+    def wrapper(*args): return f(*args)
+    return wrapper
+
+class Base:
+    def inherited(self, count): return ("inherited", count)
+
+class Target(Base):
+    def method(self, count): return ("method", count)
+    @staticmethod
+    def static(count): return ("static", count)
+    @classmethod
+    def of_class(cls, count): return (cls.__name__, count)
+    @property
+    def prop(self): return "prop"
+    @decorated
+    def wrapped(self, count): return ("wrapped", count)
+    builtin = len
+    nothing = None
+    class Inner:
+        def method(self, count): return ("inner", count)
+""",
+        vars(module),
+    )
+    return module
+
+
+@pytest.fixture
+def module(monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:
+    made = toy()
+    monkeypatch.setitem(sys.modules, NAME, made)
+    return made
+
+
+def owners(module: Any) -> tuple[Any, ...]:
+    return module, module.Base, module.Target, module.Target.Inner
+
+
+def image(module: Any) -> list[dict[str, object]]:
+    return [dict(vars(owner)) for owner in owners(module)]
+
+
+def same(one: list[dict[str, object]], other: list[dict[str, object]]) -> bool:
+    """Whether the two images hold the very same objects under the same names."""
+    return all(a.keys() == b.keys() and all(a[name] is b[name] for name in a) for a, b in zip(one, other, strict=True))
+
+
+def plain(original: Any) -> Any:
+    """A replacement that shows it was here and calls what stood there."""
+
+    def replacement(*args: Any) -> Any:
+        return ("gzc", original(*args))
+
+    return replacement
+
+
+def unbound(original: Any) -> Any:
+    """The same for a staticmethod, which stays one."""
+    return staticmethod(plain(original.__func__))
+
+
+def of_class(original: Any) -> Any:
+    return classmethod(plain(original.__func__))
+
+
+def row(path: str, make: Any = plain, knows: frozenset[str] = KNOWS, **more: Any) -> Row:
+    return Row(NAME, path, make, knows, **more)
+
+
+CASES = {
+    "function": ("function", plain, lambda m: m.function(1), ("function", 1)),
+    "method": ("Target.method", plain, lambda m: m.Target().method(1), ("method", 1)),
+    "nested": ("Target.Inner.method", plain, lambda m: m.Target.Inner().method(1), ("inner", 1)),
+    "staticmethod": ("Target.static", unbound, lambda m: m.Target().static(1), ("static", 1)),
+    "classmethod": ("Target.of_class", of_class, lambda m: m.Target().of_class(1), ("Target", 1)),
+    "decorated": ("Target.wrapped", plain, lambda m: m.Target().wrapped(1), ("wrapped", 1)),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_undo_puts_back_the_raw_descriptor(module: Any, case: str) -> None:
+    """Twice: what was put back the first time is what is found the second time."""
+    path, make, call, result = CASES[case]
+    before, ledger, one = image(module), Ledger(), row(path, make)
+    for _ in range(2):
+        assert call(module) == result
+        assert ledger.apply(one) is True
+        assert one in ledger
+        assert call(module) == ("gzc", result)
+        assert not same(before, image(module))
+        assert ledger.undo(one) is True
+        assert one not in ledger
+        assert same(before, image(module))
+    assert call(module) == result
+
+
+def test_make_sees_the_descriptor_itself_and_not_what_getattr_makes_of_it(module: Any) -> None:
+    seen = []
+    Ledger().apply(row("Target.static", lambda original: seen.append(original) or original))
+    assert seen == [vars(module.Target)["static"]]
+    assert isinstance(seen[0], staticmethod)
+
+
+def test_an_added_attribute_is_removed_again(module: Any) -> None:
+    before, ledger, seen = image(module), Ledger(), []
+    one = row("Target.added", lambda missing: seen.append(missing) or (lambda self: "added"), frozenset())
+    assert ledger.apply(one)
+    assert seen == [MISSING]
+    assert module.Target().added() == "added"
+    assert ledger.undo(one)
+    assert same(before, image(module))
+
+
+def test_an_attribute_added_over_an_inherited_one_uncovers_it_again(module: Any) -> None:
+    """`vars` and not `getattr`: putting the inherited function into the subclass would be another class."""
+    before, ledger = image(module), Ledger()
+    one = row("Target.inherited", lambda missing: lambda self, count: "over", frozenset())
+    ledger.apply(one)
+    assert module.Target().inherited(1) == "over"
+    assert module.Base().inherited(1) == ("inherited", 1)
+    ledger.undo(one)
+    assert "inherited" not in vars(module.Target)
+    assert module.Target().inherited(1) == ("inherited", 1)
+    assert same(before, image(module))
+
+
+def test_applying_again_changes_nothing(module: Any) -> None:
+    """G8: a second replacement around the first would recurse, or undo only half."""
+    made, before, ledger = [], image(module), Ledger()
+    one = row("Target.method", lambda original: made.append(original) or plain(original))
+    assert ledger.apply(one)
+    once = image(module)
+    assert ledger.apply(one)
+    assert same(once, image(module))
+    assert len(made) == 1
+    assert module.Target().method(1) == ("gzc", ("method", 1))
+    ledger.undo(one)
+    assert same(before, image(module))
+
+
+def test_an_equal_row_is_the_same_row(module: Any) -> None:
+    ledger = Ledger()
+    ledger.apply(row("Target.method"))
+    assert row("Target.method") in ledger
+    ledger.apply(row("Target.method"))
+    assert module.Target().method(1) == ("gzc", ("method", 1))
+
+
+def test_undoing_what_was_never_done_is_done(module: Any) -> None:
+    before, ledger = image(module), Ledger()
+    assert ledger.undo(row("Target.method")) is True
+    assert ledger.newest_first() == []
+    assert same(before, image(module))
+
+
+def test_rows_on_one_attribute_come_off_last_in_first_out(module: Any) -> None:
+    before, ledger = image(module), Ledger()
+    lower = row("Target.method")
+    upper = row("Target.method", lambda original: lambda *args: ("upper", original(*args)), frozenset({"args"}))
+    ledger.apply(lower)
+    ledger.apply(upper)
+    assert module.Target().method(1) == ("upper", ("gzc", ("method", 1)))
+    assert ledger.newest_first() == [upper, lower]
+    both = image(module)
+    assert ledger.undo(lower) is False, "upper stands on it and calls it"
+    assert same(both, image(module))
+    assert all(ledger.undo(one) for one in ledger.newest_first())
+    assert same(before, image(module))
+    assert ledger.newest_first() == []
+
+
+def test_a_later_patcher_is_left_in_place(module: Any) -> None:
+    ledger, one = Ledger(), row("Target.method")
+    ledger.apply(one)
+    ours = vars(module.Target)["method"]
+    later = plain(ours)
+    module.Target.method = later
+    assert ledger.undo(one) is False
+    assert one in ledger
+    assert vars(module.Target)["method"] is later
+    assert module.Target().method(1) == ("gzc", ("gzc", ("method", 1)))
+    assert ledger.apply(one), "a repeated apply does not put ours on top of theirs"
+    assert vars(module.Target)["method"] is later
+    module.Target.method = ours
+    assert ledger.undo(one) is True
+    assert module.Target().method(1) == ("method", 1)
+
+
+def test_what_somebody_deleted_is_left_deleted(module: Any) -> None:
+    ledger, one = Ledger(), row("Target.method")
+    ledger.apply(one)
+    del module.Target.method
+    assert ledger.undo(one) is False
+    assert "method" not in vars(module.Target)
+
+
+def test_a_later_patcher_with_an_equal_replacement_is_still_another(module: Any) -> None:
+    """Identity, not equality: bound methods and mocks compare equal to each other."""
+
+    class Equal:
+        def __call__(self, *args: object) -> str:
+            return "equal"
+
+        def __eq__(self, other: object) -> bool:
+            return True
+
+        def __hash__(self) -> int:
+            return 1
+
+    ledger, one = Ledger(), row("function", lambda original: Equal())
+    ledger.apply(one)
+    later = Equal()
+    module.function = later
+    assert ledger.undo(one) is False
+    assert module.function is later
+
+
+def test_a_module_nobody_has_imported_is_not_imported_for_our_sake(tmp_path: Any, monkeypatch: Any) -> None:
+    (tmp_path / "gzc_toy_on_disk.py").write_text("def function(count): return count\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    ledger = Ledger()
+    lazy = Row("gzc_toy_on_disk", "function", plain, KNOWS)
+    assert ledger.apply(lazy) is False
+    assert lazy not in ledger
+    assert "gzc_toy_on_disk" not in sys.modules
+    eager = Row("gzc_toy_on_disk", "function", plain, KNOWS, eager=True)
+    try:
+        assert ledger.apply(eager) is True
+        assert sys.modules["gzc_toy_on_disk"].function(1) == ("gzc", 1)
+    finally:
+        sys.modules.pop("gzc_toy_on_disk", None)
+
+
+@pytest.mark.parametrize(
+    ("path", "knows", "why"),
+    [
+        ("Target.method", frozenset({"count", "offset"}), "no longer mentions offset"),
+        ("Target.gone", KNOWS, "not the function it was"),
+        ("Target.inherited", KNOWS, "not the function it was"),
+        ("Target.builtin", KNOWS, "not the function it was"),
+        ("Target.nothing", KNOWS, "not the function it was"),
+        ("Target.prop", KNOWS, "not the function it was"),
+        ("Target.Inner", KNOWS, "not the function it was"),
+        ("Gone.method", KNOWS, "there is no"),
+        ("Gone.Inner.method", KNOWS, "there is no"),
+        ("Target.method", frozenset(), "exists by itself"),
+        ("Target.nothing", frozenset(), "exists by itself"),
+    ],
+)
+def test_a_target_of_another_shape_is_unknown_and_untouched(
+    module: Any, path: str, knows: frozenset[str], why: str
+) -> None:
+    before, ledger, one = image(module), Ledger(), row(path, knows=knows)
+    with pytest.raises(Unknown, match=why) as caught:
+        ledger.apply(one)
+    assert f"{NAME}.{path}" in str(caught.value), "the message names the target"
+    assert one not in ledger
+    assert same(before, image(module))
+
+
+def test_a_replacement_that_cannot_be_made_leaves_everything(module: Any) -> None:
+    def broken(original: object) -> object:
+        raise RuntimeError("broken")
+
+    before, ledger, one = image(module), Ledger(), row("Target.method", broken)
+    with pytest.raises(RuntimeError, match="broken"):
+        ledger.apply(one)
+    assert one not in ledger
+    assert same(before, image(module))
+
+
+def test_an_owner_that_takes_no_attribute_is_not_booked() -> None:
+    ledger, one = Ledger(), Row("builtins", "str.gzc_added", lambda missing: len)
+    with pytest.raises(TypeError):
+        ledger.apply(one)
+    assert one not in ledger
+    assert not hasattr(str, "gzc_added")
+
+
+def test_a_shape_is_looked_for_below_decorators_and_closures(module: Any) -> None:
+    """Names in the code, its variables and what it closes over all count as mentioned."""
+
+    def outer(free: int) -> Any:
+        def method(self: Any, local: int) -> int:
+            return local + free + self.attribute
+
+        @functools.wraps(method)
+        def wrapper(*args: Any) -> Any:
+            return method(*args)
+
+        return wrapper
+
+    module.Target.method = outer(1)
+    ledger = Ledger()
+    assert ledger.apply(row("Target.method", knows=frozenset({"local", "free", "attribute"})))
+
+
+def test_two_ledgers_do_not_undo_each_other(module: Any) -> None:
+    before, first, second = image(module), Ledger(), Ledger()
+    one, two = row("Target.method"), row("Target.method", knows=frozenset({"args"}))
+    first.apply(one)
+    second.apply(two)
+    assert second.undo(one) is True, "it never did it"
+    assert module.Target().method(1) == ("gzc", ("gzc", ("method", 1)))
+    assert first.undo(one) is False
+    assert second.undo(two) is True
+    assert first.undo(one) is True
+    assert same(before, image(module))
+
+
+PATHS = ["function", "Target.method", "Target.static", "Target.of_class", "Target.Inner.method", "Target.added"]
+
+
+def fresh(_below: object = None) -> Any:
+    """A function that is no other, and of the shape every row here knows."""
+
+    def replacement(count: int) -> int:
+        return count
+
+    return replacement
+
+
+class Patchers(RuleBasedStateMachine):
+    """gzc's ledger beside somebody else who patches and unpatches the same attributes, in any order.
+
+    The model is a stack for each attribute, of what was put there and by whom.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.module: Any = toy()
+        self.kept = sys.modules.get(NAME)
+        sys.modules[NAME] = self.module
+        self.ledger = Ledger()
+        self.before = image(self.module)
+        self.rows = {path: row(path, fresh, frozenset() if path.endswith("added") else KNOWS) for path in PATHS}
+        self.stacks: dict[str, list[tuple[str, object]]] = {path: [("stock", self.at(path))] for path in PATHS}
+
+    def place(self, path: str) -> tuple[Any, str]:
+        owner = self.module
+        *steps, name = path.split(".")
+        for step in steps:
+            owner = getattr(owner, step)
+        return owner, name
+
+    def at(self, path: str) -> object:
+        owner, name = self.place(path)
+        return vars(owner).get(name, MISSING)
+
+    def take_off(self, path: str) -> None:
+        """Somebody restores what stood below his patch."""
+        owner, name = self.place(path)
+        self.stacks[path].pop()
+        below = self.stacks[path][-1][1]
+        if below is MISSING:
+            delattr(owner, name)
+        else:
+            setattr(owner, name, below)
+
+    def ours(self, path: str) -> bool:
+        return any(who == "gzc" for who, _ in self.stacks[path])
+
+    @rule(path=st.sampled_from(PATHS))
+    def apply(self, path: str) -> None:
+        now = self.at(path)
+        if not self.ours(path) and now is not MISSING and not self.rows[path].knows:
+            with pytest.raises(Unknown, match="exists by itself"):
+                self.ledger.apply(self.rows[path])
+            return
+        assert self.ledger.apply(self.rows[path])
+        if not self.ours(path):
+            assert self.at(path) is not now
+            self.stacks[path].append(("gzc", self.at(path)))
+
+    @rule(path=st.sampled_from(PATHS))
+    def undo(self, path: str) -> None:
+        on_top = self.stacks[path][-1][0] == "gzc"
+        assert self.ledger.undo(self.rows[path]) is (on_top or not self.ours(path))
+        if on_top:
+            self.stacks[path].pop()
+
+    @rule(path=st.sampled_from(PATHS))
+    def somebody_patches(self, path: str) -> None:
+        owner, name = self.place(path)
+        later = fresh()
+        setattr(owner, name, later)
+        self.stacks[path].append(("somebody", later))
+
+    @precondition(lambda self: any(stack[-1][0] == "somebody" for stack in self.stacks.values()))
+    @rule(data=st.data())
+    def somebody_unpatches(self, data: st.DataObject) -> None:
+        self.take_off(data.draw(st.sampled_from([p for p, stack in self.stacks.items() if stack[-1][0] == "somebody"])))
+
+    @invariant()
+    def every_attribute_is_what_the_last_patcher_left(self) -> None:
+        for path, stack in self.stacks.items():
+            assert self.at(path) is stack[-1][1], path
+            assert (self.rows[path] in self.ledger) == self.ours(path), path
+
+    def teardown(self) -> None:
+        """However it came about: everybody takes off what is on top, and then all is as it was."""
+        try:
+            for path in PATHS:
+                while len(self.stacks[path]) > 1:
+                    if self.stacks[path][-1][0] == "gzc":
+                        self.undo(path)
+                    else:
+                        self.take_off(path)
+            assert self.ledger.newest_first() == []
+            assert same(self.before, image(self.module))
+        finally:
+            if self.kept is None:
+                sys.modules.pop(NAME, None)
+            else:
+                sys.modules[NAME] = self.kept
+
+
+TestPatchers = Patchers.TestCase
+TestPatchers.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
+
+
+def catalogue() -> list[Row]:
+    return [one for seam in SEAMS for one in seam.rows]
+
+
+def test_the_catalogue_names_each_seam_and_each_target_once() -> None:
+    names = [seam.name for seam in SEAMS]
+    targets = [str(one) for one in catalogue()]
+    assert len(set(names)) == len(names)
+    assert len(set(targets)) == len(targets)
+    assert all(seam.why and seam.reaches and seam.rows for seam in SEAMS)
+
+
+@pytest.mark.parametrize("one", catalogue(), ids=str)
+def test_every_row_of_the_catalogue_fits_what_is_installed_and_comes_off_again(one: Row) -> None:
+    """In a ledger of its own, so whatever the process has in force must be off already."""
+    pytest.importorskip(one.module.partition(".")[0])
+    owner: Any = __import__(one.module, fromlist=["_"])
+    *steps, name = one.path.split(".")
+    for step in steps:
+        owner = getattr(owner, step)
+    before = dict(vars(owner))
+    ledger = Ledger()
+    assert ledger.apply(one)
+    assert vars(owner)[name] is not before.get(name, MISSING)
+    assert ledger.undo(one)
+    assert vars(owner).keys() == before.keys()
+    assert all(vars(owner)[key] is value for key, value in before.items())
