@@ -14,7 +14,7 @@ from typing import Any
 
 from gevent import fileobject as gfile
 from gevent import socket as gsocket
-from gevent._fileobjectposix import GreenFileDescriptorIO
+from gevent._fileobjectposix import GreenFileDescriptorIO  # type: ignore[import-not-found]
 
 from . import _files, _hub, _memory, _sockets
 from ._consent import sinks, sources

@@ -167,7 +167,7 @@ def _close_all(fds: tuple[int, ...]) -> None:
 
 def _write_off_unless_done(pool: ThreadPool, waiting: Any) -> None:
     """Give a call under way its grace; a thread that hangs beyond it must not starve the other transfers."""
-    with gevent.Timeout(config.disk_grace, False):
+    with gevent.Timeout(config.disk_grace, False):  # type: ignore[arg-type]
         waiting.wait()
     if not waiting.ready():
         pool.maxsize += 1

@@ -16,7 +16,7 @@ class NotZeroCopyError(Error):
     """Only a copy through user space was possible, and ``fallback=False`` forbade it."""
 
 
-class BusyError(Error, ConcurrentObjectUseError):  # type: ignore[misc]
+class BusyError(Error, ConcurrentObjectUseError):
     """Another transfer, or another greenlet's wait, holds this end in this direction.
 
     Raised before a byte moves. It is also gevent's ``ConcurrentObjectUseError``, which is what two

@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 import gevent
 from gevent import get_hub, monkey
 from gevent import socket as gsocket
-from gevent._fileobjectposix import GreenFileDescriptorIO
+from gevent._fileobjectposix import GreenFileDescriptorIO  # type: ignore[import-not-found]
 from gevent._hub_local import get_hub_if_exists
 from gevent._hub_primitives import wait_on_watcher
 
@@ -78,7 +78,7 @@ def wait_file(raw: Any, fd: int, direction: str) -> None:
     watcher = getattr(raw, _FILE_WATCHER[direction])
     if watcher is None:
         raise OSError(errno.EBADF, os.strerror(errno.EBADF))
-    wait_on_watcher(watcher, None, None, raw.hub)
+    wait_on_watcher(watcher, hub=raw.hub)
 
 
 def ready(fd: int, direction: str) -> bool:
