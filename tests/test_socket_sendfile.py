@@ -308,6 +308,10 @@ def of(cls: type) -> Opener:
     return lambda content: nullcontext(cls(content))
 
 
+#: gevent 24.10 says of a buffered FileObject that its mode is "r", and then refuses it as text.
+with FileObjectPosix(os.devnull, "rb") as _buffered:
+    BUFFERING = -1 if "b" in _buffered.mode else 0
+
 #: By gzc's fast path when large enough.
 PLAIN: dict[str, Opener] = {
     "buffered": opened(partial(open, mode="rb")),
@@ -318,7 +322,7 @@ PLAIN: dict[str, Opener] = {
     "NamedTemporaryFile": filled(tempfile.NamedTemporaryFile),
     "SpooledTemporaryFile, rolled": filled(partial(tempfile.SpooledTemporaryFile, 1)),
     "unflushed": unflushed,
-    "FileObjectPosix": opened(lambda name: FileObjectPosix(name, "rb")),
+    "FileObjectPosix": opened(lambda name: FileObjectPosix(name, "rb", BUFFERING)),
 }
 #: By their own methods.
 OTHER: dict[str, Opener] = {
@@ -721,20 +725,42 @@ def test_a_pipe_is_sent_without_failing_at_its_end() -> None:
                 assert (outcome.error, outcome.result) == (None, len(content))
 
 
+#: Ends of pipes that wait in the hub: gevent's, and Python's own in non-blocking mode.
+WAITING: dict[str, Callable[[int], Any]] = {
+    "FileObjectPosix": lambda fd: FileObjectPosix(fd, "rb", BUFFERING),
+    "raw": partial(open, mode="rb", buffering=0),
+    "buffered": partial(open, mode="rb"),
+}
+
+
 @pytest.mark.parametrize("count", [None, 10, 60_000])
-def test_a_pipe_that_waits_in_the_hub_is_sent_as_it_fills(count: int | None) -> None:
+@pytest.mark.parametrize("kind", WAITING)
+def test_a_pipe_that_waits_in_the_hub_is_sent_as_it_fills(kind: str, count: int | None) -> None:
     read, write = os.pipe()
-    with FileObjectPosix(read, "rb") as source, FileObjectPosix(write, "wb", 0) as feed, pair() as (here, there):
+    os.set_blocking(read, False)
+    with WAITING[kind](read) as source, FileObjectPosix(write, "wb", 0) as feed, pair() as (here, there):
         sender = gevent.spawn(SEAM, here, source, 0, count)
+        sender.link_exception(lambda _: here.shutdown(gsocket.SHUT_RDWR))
         content, got = content_of(100_000), b""
         feeder = gevent.spawn(lambda: [feed.write(content[n : n + 777]) for n in range(0, len(content), 777)])
         wanted = len(content) if count is None else count
         feeder.link(lambda _: feed.close() if count is None else None)
-        while len(got) < wanted:
+        while len(got) < wanted and not sender.ready():
             got += there.recv(1 << 16)
         assert sender.get(timeout=PATIENCE) == wanted
+        while len(got) < wanted:
+            got += there.recv(1 << 16)
         assert got == content[:wanted]
         feeder.kill()
+
+
+def test_a_file_object_is_taken_or_refused_as_by_gevent() -> None:
+    heard = []
+    for send in (STOCK, SEAM):
+        with on_disk(content_of(SIZE)) as name, FileObjectPosix(name, "rb") as file:
+            outcome = exchange(send, file)
+            heard.append((outcome.result, outcome.body, said(outcome.error)))
+    assert heard[0] == heard[1]
 
 
 # -- the peer, time, and interruption: the position is what the socket took --------------------------------
@@ -1276,7 +1302,7 @@ DRIVER = """
 
     if sys.argv[1] == "gzc":
         import gzc
-        assert gzc.patched() == ("socket",)
+        assert "socket" in gzc.patched()
         trace = gzc.trace()
     loaded = map(unittest.defaultTestLoader.loadTestsFromTestCase, (suite.SendfileUsingSendTest, SendfileTest))
     result = unittest.TextTestRunner(verbosity=2).run(unittest.TestSuite(loaded))
