@@ -63,9 +63,8 @@ class End:
         #: To be told after each step how many bytes it delivered.
         self.observers: tuple[Callable[[int], None], ...] = ()
 
-    def fileno(self) -> int:
-        """The descriptor, asked afresh: it is true until the next switch (hard cases O15, O16)."""
-        raise NotImplementedError(f"{self.kind.value} has no descriptor")
+    #: The descriptor, asked afresh each time: it is true until the next switch (hard cases O15, O16).
+    fileno: Callable[[], int]
 
     def check(self) -> None:
         """Raise, before a byte moves, what would keep this greenlet from using the end."""

@@ -24,6 +24,9 @@ from ._pipes import PipeSink, PipeSource
 #: and a job costs more than it does.
 INLINE = 64 * 1024
 
+#: How far ahead the question "is it cached?" looks: asked for each piece, it cost 4 % of the CPU of a download.
+WINDOW = 1024 * 1024
+
 _O_DIRECT = getattr(os, "O_DIRECT", 0)
 _NULL = os.makedev(1, 3)
 
@@ -39,12 +42,10 @@ class _FileEnd(Doer, End):
         super().__init__(obj)
         self._file = obj
         self._storage: Storage | None = None
+        self.fileno = obj.fileno  # asked at every call, without a detour
         self.offset = obj.tell()
         #: device and inode, to recognize a copy of a file onto itself
         self.identity = (status.st_dev, status.st_ino)
-
-    def fileno(self) -> int:
-        return int(self._file.fileno())
 
     @property
     def storage(self) -> Storage:
@@ -68,6 +69,7 @@ class FileSource(_FileEnd, Source):
         super().__init__(obj, status)
         self.size = status.st_size
         self._next = self.offset
+        self._warm = (0, 0)  # bytes between two that were cached when asked
 
     def check(self) -> None:
         if isinstance(self._file, io.BufferedRandom):
@@ -77,11 +79,19 @@ class FileSource(_FileEnd, Source):
 
     def at_hand(self, offset: int, count: int) -> bool:
         """Whether these bytes can be had without waiting for storage."""
-        storage = self.storage
+        storage = self._storage or self.storage
         if storage is not Storage.LOCAL:
             return storage is Storage.MEMORY
-        count = min(count, (self.size or 0) - offset)
-        return count <= 0 or _disk.cached(self.fileno(), offset, count)
+        end = min(offset + count, self.size or 0)
+        if offset >= end or self._warm[0] <= offset <= end <= self._warm[1]:
+            return True
+        fd = self.fileno()
+        far = min(offset + WINDOW, self.size or 0)
+        for until in (far, end) if far > end else (end,):
+            if _disk.cached(fd, offset, until - offset):
+                self._warm = (offset, until)
+                return True
+        return False
 
     def read(self, count: int) -> bytes:
         count = min(count, BLOCK)

@@ -120,22 +120,23 @@ class Turn:
     deadline belongs to the iteration, not to the transfer. Whoever comes after it still makes one step.
     """
 
-    __slots__ = ("_deadline", "_stamp", "_stamps")
+    __slots__ = ("_stamp", "_stamps", "deadline")
 
     def __init__(self, loop: Any) -> None:
         # libuv does not count its iterations; its clock stands still within one.
         self._stamps = (lambda: loop.iteration) if loop.iteration >= 0 else loop.now
         self._stamp: float = -1
-        self._deadline = 0.0
+        #: ``time.monotonic()`` at which the budget of the iteration last asked about is spent.
+        self.deadline = 0.0
 
     def over(self, now: float) -> bool:
         """Whether the budget of this iteration is spent, at ``time.monotonic()`` ``now``."""
         stamp = self._stamps()
         if stamp != self._stamp:
             self._stamp = stamp
-            self._deadline = now + config.hub_budget
+            self.deadline = now + config.hub_budget
             return False
-        return now >= self._deadline
+        return now >= self.deadline
 
 
 def breathe() -> None:

@@ -26,9 +26,7 @@ class _PipeEnd(End):
         super().__init__(obj)
         self._file = obj
         self._raw = getattr(obj, "raw", obj)
-
-    def fileno(self) -> int:
-        return int(self._file.fileno())
+        self.fileno = obj.fileno  # asked at every call, without a detour
 
     def check(self) -> None:
         _hub.check_file(self._raw, self.direction)

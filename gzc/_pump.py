@@ -15,8 +15,8 @@ from ._errors import TransferClosedError
 from ._movers import Mover
 
 #: How often a full sink is tried again at once before the greenlet waits in the hub. A peer on another
-#: core drains meanwhile, and a wake-up costs more than a call: file to unix socket went from 3.8 to
-#: 11 GiB/s with two or three, tcp was unchanged.
+#: core drains meanwhile, and a wake-up costs more than a call: file to unix socket gained 10 % with two, tcp
+#: was unchanged. A source that is empty is better waited for: asking it again cost 7 % of unix to unix.
 RETRIES = 2
 
 
@@ -39,6 +39,7 @@ def pump(mover: Mover, left: float, sink: Sink, tally: Tally, observers: Sequenc
     tries = RETRIES
     born = _hub.generation
     turn = _hub.turn()
+    deadline = 0.0
 
     def fold() -> None:
         # Before every wait, so that whoever runs meanwhile sees the counts.
@@ -63,6 +64,7 @@ def pump(mover: Mover, left: float, sink: Sink, tally: Tally, observers: Sequenc
                 blocked_on.wait()
                 _still_here(born)
                 mover.woken = True
+                deadline = 0.0  # a new iteration has a budget of its own: ask for it
                 continue
             if moved == 0:
                 mover.unsure = False
@@ -73,10 +75,12 @@ def pump(mover: Mover, left: float, sink: Sink, tally: Tally, observers: Sequenc
             tries = RETRIES
             for observer in observers:
                 observer(moved)
-            if left > 0 and turn is not None and turn.over(monotonic()):
-                fold()
-                sink.breathe()
-                _still_here(born)
+            if left > 0 and turn is not None and (now := monotonic()) >= deadline:
+                if turn.over(now):
+                    fold()
+                    sink.breathe()
+                    _still_here(born)
+                deadline = turn.deadline
     finally:
         fold()
 

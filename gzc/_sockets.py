@@ -28,9 +28,7 @@ class _SocketEnd(End):
         super().__init__(sock)
         self._sock = sock
         self._file = file
-
-    def fileno(self) -> int:
-        return int(self._sock.fileno())
+        self.fileno = sock.fileno  # asked at every call, without a detour
 
     def check(self) -> None:
         _hub.check_socket(self._sock, self.direction)

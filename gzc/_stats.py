@@ -36,23 +36,26 @@ if hasattr(os, "register_at_fork"):
 class Totals:
     """Calls, bytes and waits by mechanism, and refusals by reason, since some moment."""
 
-    __slots__ = ("bytes", "calls", "refused", "waits")
+    __slots__ = ("moved", "refused")
 
     def __init__(self) -> None:
-        self.calls = Counter(dict.fromkeys(MECHANISMS, 0))
-        self.bytes = Counter(dict.fromkeys(MECHANISMS, 0))
-        self.waits = Counter(dict.fromkeys(MECHANISMS, 0))
+        #: mechanism -> [calls, bytes, waits]: plain lists, because every wait of every transfer folds into them
+        self.moved = {name: [0, 0, 0] for name in MECHANISMS}
         self.refused: Counter[str] = Counter()
 
     def since(self, before: Totals) -> Totals:
         """What came after ``before``."""
         delta = Totals()
-        for name in ("calls", "bytes", "waits"):
-            old = getattr(before, name)
-            setattr(delta, name, Counter({m: n - old[m] for m, n in getattr(self, name).items()}))
+        for name, now in self.moved.items():
+            delta.moved[name] = [new - old for new, old in zip(now, before.moved[name], strict=True)]
         delta.refused = self.refused - before.refused
         return delta
 
+    def column(self, number: int) -> Counter[str]:
+        return Counter({name: row[number] for name, row in self.moved.items()})
+
+
+_CALLS, _BYTES, _WAITS = range(3)
 
 _warned: set[str] = set()
 _ZERO = Totals()
@@ -66,10 +69,11 @@ def _now() -> Totals:
 
 def fold(mechanism: str, calls: int, moved: int, waits: int) -> None:
     """Add one pump run, or the part of it since the last fold."""
+    row = _totals.moved[mechanism]
     with _lock:
-        _totals.calls[mechanism] += calls
-        _totals.bytes[mechanism] += moved
-        _totals.waits[mechanism] += waits
+        row[_CALLS] += calls
+        row[_BYTES] += moved
+        row[_WAITS] += waits
 
 
 def refuse(why: str, *, descriptor: bool) -> None:
@@ -99,7 +103,8 @@ def _callers_level() -> int:
 def stats() -> dict[str, dict[str, int]]:
     """Totals since the process started: ``calls``, ``bytes``, ``waits`` by mechanism, ``refused`` by reason."""
     now = _now()
-    return {name: dict(getattr(now, name)) for name in ("calls", "bytes", "waits", "refused")}
+    columns = {"calls": _CALLS, "bytes": _BYTES, "waits": _WAITS}
+    return {**{name: dict(now.column(n)) for name, n in columns.items()}, "refused": dict(now.refused)}
 
 
 class trace:
@@ -126,15 +131,15 @@ class trace:
 
     @property
     def calls(self) -> Counter[str]:
-        return self._delta().calls
+        return self._delta().column(_CALLS)
 
     @property
     def bytes(self) -> Counter[str]:
-        return self._delta().bytes
+        return self._delta().column(_BYTES)
 
     @property
     def waits(self) -> Counter[str]:
-        return self._delta().waits
+        return self._delta().column(_WAITS)
 
     @property
     def refused(self) -> list[tuple[str, int]]:
@@ -144,13 +149,12 @@ class trace:
         delta = self._delta()
         row = "{:>7} {:>16} {:>10} {:>10}  {}".format
         rule = row("-" * 7, "-" * 16, "-" * 10, "-" * 10, "-" * 16)
-        whole = sum(delta.bytes.values())
+        whole = [sum(column) for column in zip(*delta.moved.values(), strict=True)]
         lines = [row("% bytes", "bytes", "calls", "waits", "mechanism"), rule]
-        for name, moved in sorted(delta.bytes.items(), key=lambda item: -item[1]):
-            if delta.calls[name]:
-                share = f"{100 * moved / whole:.2f}" if whole else "0.00"
-                lines.append(row(share, moved, delta.calls[name], delta.waits[name], name))
-        total = (whole, sum(delta.calls.values()), sum(delta.waits.values()))
-        lines += [rule, row("100.00", *total, "total")]
+        for name, (calls, moved, waits) in sorted(delta.moved.items(), key=lambda item: -item[1][_BYTES]):
+            if calls:
+                share = f"{100 * moved / whole[_BYTES]:.2f}" if whole[_BYTES] else "0.00"
+                lines.append(row(share, moved, calls, waits, name))
+        lines += [rule, row("100.00", whole[_BYTES], whole[_CALLS], whole[_WAITS], "total")]
         lines += [f"refused {count} x: {why}" for why, count in delta.refused.most_common()]
         return "\n".join(lines)

@@ -1,6 +1,7 @@
 """The system calls gzc makes below an object, what this kernel has of them, and which errnos mean "not me".
 
 Rules of this file: nobody else calls them. No policy, no loop, no waiting; an OSError goes up as it came.
+Counts are the caller's to keep below ``MAX_CALL``.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from collections.abc import Callable, Mapping
 
 from gevent import monkey
 
-from ._config import MAX_CALL, MECHANISMS
+from ._config import MECHANISMS
 
 close = monkey.get_original("os", "close")  # gevent's defers it to the hub's next turn (M17)
 
@@ -70,13 +71,13 @@ if _tee is not None:
 
 def sendfile(out_fd: int, in_fd: int, offset: int | None, count: int) -> int:
     """sendfile(2) from an explicit offset, which leaves the source's own position alone."""
-    return _sendfile(out_fd, in_fd, offset, min(count, MAX_CALL))
+    return _sendfile(out_fd, in_fd, offset, count)
 
 
 def sendfile_to_file(out_fd: int, in_fd: int, offset: int, count: int, at: int) -> int:
     """sendfile(2) into a file, which it writes at the descriptor's own position: put that at ``at`` first."""
     os.lseek(out_fd, at, os.SEEK_SET)
-    return _sendfile(out_fd, in_fd, offset, min(count, MAX_CALL))
+    return _sendfile(out_fd, in_fd, offset, count)
 
 
 def splice(src: int, dst: int, count: int, offset_src: int | None = None, offset_dst: int | None = None) -> int:
@@ -85,14 +86,14 @@ def splice(src: int, dst: int, count: int, offset_src: int | None = None, offset
     SPLICE_F_MORE is never set: when nothing follows, the tail would stay in the socket for 200 ms (Go#10948).
     SPLICE_F_NONBLOCK covers pipes only, also those in blocking mode; sockets must be in non-blocking mode.
     """
-    return _splice(src, dst, min(count, MAX_CALL), offset_src, offset_dst, _SPLICE_FLAGS)
+    return _splice(src, dst, count, offset_src, offset_dst, _SPLICE_FLAGS)
 
 
 def tee(src: int, dst: int, count: int) -> int:
     """tee(2) between two pipes, without waiting; Python has no ``os.tee``."""
     if _tee is None:
         return _unavailable()
-    done: int = _tee(src, dst, min(count, MAX_CALL), getattr(os, "SPLICE_F_NONBLOCK", 0))
+    done: int = _tee(src, dst, count, getattr(os, "SPLICE_F_NONBLOCK", 0))
     if done < 0:
         error = ctypes.get_errno()
         raise OSError(error, os.strerror(error))
@@ -103,7 +104,7 @@ def copy_file_range(
     src: int, dst: int, count: int, offset_src: int | None = None, offset_dst: int | None = None
 ) -> int:
     """copy_file_range(2); an explicit offset leaves that descriptor's position alone."""
-    return _copy_file_range(src, dst, min(count, MAX_CALL), offset_src, offset_dst)
+    return _copy_file_range(src, dst, count, offset_src, offset_dst)
 
 
 def make_pipe() -> tuple[int, int]:

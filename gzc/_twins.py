@@ -13,6 +13,7 @@ from gevent import socket as gsocket
 
 from . import _hub, _syscalls
 from ._classify import sink, source
+from ._config import MAX_CALL
 from ._disk import Doer
 from ._endpoint import End
 
@@ -70,7 +71,9 @@ def sendfile(out: Any, in_: Any, offset: int | None, count: int) -> int:
     :param in_: a file or descriptor; with ``offset`` None its descriptor's own position is used and moved.
     :returns: bytes sent, 0 at end of file.
     """
-    return _until_answered(lambda src, dst: _syscalls.sendfile(dst, src, offset, count), _from(in_), _to(out))
+    return _until_answered(
+        lambda src, dst: _syscalls.sendfile(dst, src, offset, min(count, MAX_CALL)), _from(in_), _to(out)
+    )
 
 
 def splice(src: Any, dst: Any, count: int, offset_src: int | None = None, offset_dst: int | None = None) -> int:
@@ -78,7 +81,9 @@ def splice(src: Any, dst: Any, count: int, offset_src: int | None = None, offset
 
     :returns: bytes moved, 0 at end of file.
     """
-    return _until_answered(lambda s, d: _syscalls.splice(s, d, count, offset_src, offset_dst), _from(src), _to(dst))
+    return _until_answered(
+        lambda s, d: _syscalls.splice(s, d, min(count, MAX_CALL), offset_src, offset_dst), _from(src), _to(dst)
+    )
 
 
 def tee(src: Any, dst: Any, count: int) -> int:
@@ -88,7 +93,7 @@ def tee(src: Any, dst: Any, count: int) -> int:
 
     :returns: bytes duplicated, 0 at end of file.
     """
-    return _until_answered(lambda s, d: _syscalls.tee(s, d, count), _from(src), _to(dst))
+    return _until_answered(lambda s, d: _syscalls.tee(s, d, min(count, MAX_CALL)), _from(src), _to(dst))
 
 
 def copy_file_range(
