@@ -17,7 +17,7 @@ class _Finder:
 
     def __init__(self) -> None:
         self.awaited: dict[str, Callable[[], None]] = {}
-        self._listening: list[Any] = []
+        self._listening: list[tuple[Any, Any, Any]] = []
 
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
@@ -34,7 +34,9 @@ class _Finder:
 
     def _listen(self, loader: Any) -> None:
         # A loader that is a class serves frozen and built-in modules, and nobody awaits those.
-        if not hasattr(loader, "exec_module") or isinstance(loader, type) or loader in self._listening:
+        if not hasattr(loader, "exec_module") or isinstance(loader, type) or not hasattr(loader, "__dict__"):
+            return
+        if any(loader is known for known, _, _ in self._listening):
             return
         load = loader.exec_module
 
@@ -47,14 +49,19 @@ class _Finder:
                 # It is still marked as being imported, by the machinery that called us.
                 then()
 
-        self._listening.append(loader)
+        self._listening.append((loader, vars(loader).get("exec_module"), exec_module))
         loader.exec_module = exec_module
 
     def stop(self) -> None:
         """Give the loaders back as they were: one may serve many modules."""
         self.awaited.clear()
-        for loader in self._listening:
-            vars(loader).pop("exec_module", None)
+        for loader, before, ours in self._listening:
+            if vars(loader).get("exec_module") is not ours:
+                continue  # somebody wraps ours, which does nothing any more
+            if before is None:
+                del loader.exec_module
+            else:
+                loader.exec_module = before
         self._listening.clear()
 
 

@@ -90,8 +90,7 @@ def patch(name: str) -> None:
 
     :raises ValueError: an unknown seam.
     """
-    with _lock:
-        _chosen(_wanted | _choose([name], (), (), True))
+    _chosen(_choose([name], (), (), True), keep=True)
 
 
 def unpatch_all() -> None:
@@ -99,10 +98,10 @@ def unpatch_all() -> None:
     _chosen(set())
 
 
-def _chosen(wanted: set[str]) -> None:
+def _chosen(wanted: set[str], keep: bool = False) -> None:
     global _explicit
     _explicit = True
-    _put_in_force(wanted)
+    _put_in_force(wanted, keep)
 
 
 def patched() -> tuple[str, ...]:
@@ -142,10 +141,13 @@ def _choose(only: Iterable[str] | None, skip: Iterable[str], also: Iterable[str]
     return {name for name in (chosen | also) - skip if stdlib or not known[name].stdlib}
 
 
-def _put_in_force(wanted: set[str]) -> None:
+def _put_in_force(wanted: set[str], keep: bool = False) -> None:
+    # Not to be called with the lock held: below it waits for imports in other threads.
     if wanted:
         gzc.copy  # noqa: B018 - load the engine now, not inside the first copy
     with _lock:
+        if keep:
+            wanted = wanted | _wanted
         _wanted.clear()
         _wanted.update(wanted)
         _skipped.clear()

@@ -86,6 +86,8 @@ def _send_small(response: Any, filelike: Any, promised: int) -> bool:
     """
     back = _position(filelike)
     body = filelike.read(promised) if promised else b""
+    if body is None:  # a pipe in non-blocking mode that has nothing yet
+        body = b""
     while 0 < len(body) < promised and (more := filelike.read(promised - len(body))):
         body += more
     if len(body) < promised:

@@ -68,7 +68,8 @@ class Ledger:
             return False
         if entry.owner is _owner(row):
             return True
-        del self._entries[row]  # the module was reloaded, and its classes are new ones
+        if arrived(row.module):
+            self._entries.pop(row, None)  # the module was reloaded, and its classes are new ones
         return False
 
     def apply(self, row: Row, here: str = "") -> bool:
@@ -103,9 +104,11 @@ class Ledger:
         entry = self._entries.get(row)
         if entry is None:
             return True
-        if not entry.on_top:
+        if entry.replacement is entry.original:
+            pass  # left alone, so there is nothing to put back and nobody stands on us
+        elif not entry.on_top:
             return False
-        if entry.original is MISSING:
+        elif entry.original is MISSING:
             delattr(entry.owner, entry.name)
         else:
             setattr(entry.owner, entry.name, entry.original)

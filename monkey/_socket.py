@@ -83,7 +83,11 @@ def _send_in_steps(sock: Any, file: Any, offset: int, count: int | None) -> int:
     sent = 0
     try:
         while count is None or sent < count:
-            data = memoryview(file.read(STEP if count is None else min(STEP, count - sent)))
+            step = file.read(STEP if count is None else min(STEP, count - sent))
+            if step is None:  # a pipe in non-blocking mode that has nothing yet: wait in the hub
+                sent += gzc.copy(file, sock, None if count is None else count - sent)
+                return sent
+            data = memoryview(step)
             if not data:
                 break
             while data:

@@ -740,6 +740,8 @@ def test_c3_c4_appending_is_asked_of_the_descriptor_each_time(ends: Ends, how: s
 
 def _in_a_fork(run: Callable[[], int]) -> int:
     """What `run` returns in a forked child of gevent's."""
+    # gevent installs its SIGCHLD handler after its first fork, and misses a child that was quicker.
+    gevent.get_hub().loop.install_sigchld()
     pid = gevent.os.fork()
     if pid == 0:
         status = 99
