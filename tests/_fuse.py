@@ -1,9 +1,10 @@
 """A FUSE file system whose files are named by how they misbehave.
 
-Run as a program: ``python -m tests._fuse MOUNTPOINT``; it serves until it is unmounted. Names are read as
+Run as a program: ``python -m tests._fuse MOUNTPOINT``; it serves until it is unmounted or killed. Names are read as
 words: ``read-slow`` answers each read after half a second, ``write-slow`` each write, ``read-hang`` and
 ``write-hang`` after a minute, ``size-zero`` says 0 bytes and has SIZE, ``size-big`` says twice SIZE,
-``read-EIO`` (any errno) fails beyond the first MiB, ``read-short`` gives 1000 bytes at a time.
+``read-EIO`` (any errno) fails beyond the first MiB, ``read-short`` gives 1000 bytes at a time. A name with
+``new`` in it does not exist before it is created; all others hold ``content()``.
 
 Rules of this file: nothing of gzc in here; it is the kernel's view that is being misbehaved with.
 """
@@ -30,6 +31,11 @@ def content(size: int = SIZE) -> bytes:
 def main(mountpoint: str) -> None:
     import mfusepy
 
+    def fails(path: str, verb: str, offset: int) -> None:
+        name = path.partition(f"{verb}-E")[2].partition(" ")[0]
+        if name and offset >= 1 << 20:
+            raise mfusepy.FuseOSError(getattr(errno, "E" + name))
+
     class Misbehaving(mfusepy.Operations):  # type: ignore[misc]
         use_ns = True
 
@@ -40,6 +46,8 @@ def main(mountpoint: str) -> None:
         def getattr(self, path: str, fh: Any = None) -> dict[str, Any]:
             if path == "/":
                 return {"st_mode": stat.S_IFDIR | 0o755, "st_nlink": 2}
+            if "new" in path and path not in self.written:
+                raise mfusepy.FuseOSError(errno.ENOENT)
             size = len(self.written[path]) if path in self.written else len(self.data)
             if "size-zero" in path:
                 size = 0
@@ -52,15 +60,18 @@ def main(mountpoint: str) -> None:
             return 0
 
         def truncate(self, path: str, length: int, fh: Any = None) -> None:
-            self.written[path] = bytearray(length)
+            held = self.written.setdefault(path, bytearray())
+            del held[length:]
+            held.extend(bytes(length - len(held)))
 
         def read(self, path: str, size: int, offset: int, fh: Any) -> bytes:
             if "read-slow" in path:
                 time.sleep(SLOW)
             if "read-hang" in path:
                 time.sleep(HANG)
-            if "read-E" in path and offset >= 1 << 20:
-                raise mfusepy.FuseOSError(getattr(errno, "E" + path.partition("read-E")[2]))
+            fails(path, "read", offset)
+            if "read-short" in path:
+                size = min(size, 1000)
             data = self.written.get(path, self.data)
             return bytes(data[offset : offset + size])
 
@@ -69,8 +80,7 @@ def main(mountpoint: str) -> None:
                 time.sleep(SLOW)
             if "write-hang" in path:
                 time.sleep(HANG)
-            if "write-E" in path and offset >= 1 << 20:
-                raise mfusepy.FuseOSError(getattr(errno, "E" + path.partition("write-E")[2]))
+            fails(path, "write", offset)
             held = self.written.setdefault(path, bytearray())
             held[offset : offset + len(data)] = data
             return len(data)

@@ -1,0 +1,526 @@
+"""Storage that is slow, hangs, lies or is cold: the hub goes on, a timeout gets through, and no byte is lost.
+
+Rules: the slow storage is a FUSE file system of our own (`_fuse.py`), in a process of its own; where the moment
+counts, a call is held in its thread by a lock instead. What the hub does is measured around `gzc.copy` alone:
+opening and closing such a file is the test's own doing, and may block. Bounds on time are generous: FUSE answers
+after 500 ms, and a hub that waited for it would show gaps of at least that.
+"""
+
+# ruff: noqa: SIM115 - what is opened here is given to `Ends.keep`, which closes it
+
+import contextlib
+import errno
+import itertools
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import gevent
+import pytest
+from gevent import monkey
+
+import gzc
+from gzc import _disk, _hub, _syscalls
+
+from . import _fuse
+from ._ends import MIB, PATIENCE, Ends, open_fds_unchanged, payload
+from ._pairs import HEAD, SINKS, SOURCES, raised
+
+CONTENT = _fuse.content()
+GAP = 0.3  # FUSE answers after 0.5
+_numbers = itertools.count()  # each file of its own: the kernel lets those of one file wait for each other
+Lock = monkey.get_original("threading", "Event")
+
+
+@pytest.fixture
+def ends(tmp_path: Path) -> Iterator[Ends]:
+    with Ends(tmp_path) as made:
+        yield made
+    left = dict(_hub._claims)
+    _hub._claims.clear()  # the next test is not to blame
+    assert left == {}
+
+
+@contextlib.contextmanager
+def mounted(mountpoint: Path) -> Iterator[Path]:
+    """A misbehaving file system; what hangs in it when it ends fails then."""
+    pytest.importorskip("mfusepy")
+    if not os.access("/dev/fuse", os.W_OK) or os.geteuid():
+        pytest.skip("to mount a FUSE file system needs /dev/fuse and root")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests._fuse", str(mountpoint)],
+        cwd=Path(__file__).parent.parent,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    deadline = time.monotonic() + PATIENCE
+    while not os.path.ismount(mountpoint):
+        if process.poll() is not None:
+            assert process.stdout is not None
+            pytest.skip(f"no FUSE here: {process.stdout.read().decode()[-200:]}")
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    try:
+        yield mountpoint
+    finally:
+        process.kill()
+        process.wait()
+        subprocess.run(["umount", "-l", str(mountpoint)], check=True)
+
+
+@pytest.fixture(scope="module")
+def fuse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    with mounted(tmp_path_factory.mktemp("fuse")) as mountpoint:
+        yield mountpoint
+
+
+class Ticker:
+    """The longest time that the hub gave nobody else the processor."""
+
+    def __init__(self, ends: Ends) -> None:
+        self.gap = 0.0
+        self._ends = ends
+
+    def __enter__(self) -> "Ticker":
+        self._greenlet = self._ends.spawn(self._tick)
+        gevent.idle()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        gevent.sleep(0.002)  # the last gap is measured when it is over
+        self._greenlet.kill()
+
+    def _tick(self) -> None:
+        last = time.monotonic()
+        while True:
+            gevent.sleep(0.001)
+            now = time.monotonic()
+            self.gap, last = max(self.gap, now - last), now
+
+
+class Held:
+    """One call of gzc's held in its thread until it is let go; then it is made."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, name: str, at: int = 1) -> None:
+        self.begun, self.go, self.over = Lock(), Lock(), Lock()
+        self.calls = 0
+        real = getattr(_syscalls, name)
+
+        def held(*args: Any) -> int:
+            self.calls += 1
+            if self.calls != at:
+                return real(*args)  # type: ignore[no-any-return]
+            self.begun.set()
+            self.go.wait(PATIENCE)
+            try:
+                return real(*args)  # type: ignore[no-any-return]
+            finally:
+                self.over.set()
+
+        monkeypatch.setattr(_syscalls, name, held)
+
+    def wait_begun(self) -> None:
+        with gevent.Timeout(PATIENCE):
+            while not self.begun.is_set():
+                gevent.sleep(0.001)
+
+    def finish(self) -> None:
+        """Let it go, and wait until it is over."""
+        self.go.set()
+        assert self.over.wait(PATIENCE)
+        gevent.sleep(0.01)  # the thread tells the hub
+
+
+@pytest.fixture
+def remote(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every file is on storage gzc does not know: all that touches it goes to the pool."""
+    monkeypatch.setattr(_disk, "storage", lambda fd: _disk.Storage.REMOTE)
+
+
+# -- slow --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("sink", ["unix", "file wb", "file ab", "pipe", "/dev/null", "bytearray"])
+def test_a_slow_source_never_stops_the_hub(ends: Ends, fuse: Path, sink: str) -> None:
+    taken = SINKS[sink](ends)
+    with (fuse / f"read-slow {next(_numbers)}").open("rb", 0) as source:
+        with Ticker(ends) as ticker:
+            assert gzc.copy(source, taken.obj, 70_001) == 70_001
+        assert source.tell() == 70_001
+    assert ticker.gap < GAP
+    assert taken.content() in (None, HEAD + CONTENT[:70_001])
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("source", [*SOURCES, "bytes"])
+def test_a_slow_sink_never_stops_the_hub(ends: Ends, fuse: Path, source: str) -> None:
+    content = payload(70_001)
+    src = content if source == "bytes" else SOURCES[source](ends, content, MIB).obj
+    path = fuse / f"write-slow new {source}"
+    with path.open("wb", 0) as sink:
+        with Ticker(ends) as ticker:
+            assert gzc.copy(src, sink) == len(content)
+        assert sink.tell() == len(content)
+    assert ticker.gap < GAP
+    assert path.read_bytes() == content
+
+
+@pytest.mark.root
+def test_slow_to_slow_and_others_go_on_meanwhile(ends: Ends, fuse: Path) -> None:
+    """A copy between two slow files, and a disk copy beside it that is done long before."""
+    quick = ends.file(payload(MIB)), ends.file(b"", "w+b")
+    path = fuse / "write-slow new both"
+    with (fuse / f"read-slow {next(_numbers)}").open("rb", 0) as source, path.open("wb", 0) as sink:
+        with Ticker(ends) as ticker:
+            slow = ends.spawn(gzc.copy, source, sink, 70_001)
+            gevent.sleep(0.01)
+            began = time.monotonic()
+            assert gzc.copy(*quick) == MIB
+            assert time.monotonic() - began < 0.4
+            assert not slow.dead
+            assert slow.get(timeout=PATIENCE) == 70_001
+        assert (source.tell(), sink.tell()) == (70_001, 70_001)
+    assert ticker.gap < GAP
+    assert path.read_bytes() == CONTENT[:70_001]
+
+
+# -- hung --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def short_grace(monkeypatch: pytest.MonkeyPatch) -> float:
+    monkeypatch.setattr(gzc.config, "disk_grace", 0.2)
+    return 0.2
+
+
+def timed_out(ends: Ends, transfer: gzc.Transfer, grace: float) -> None:
+    """A timeout of 0.1 s gets through within the grace, the hub going on, and the transfer is not exact."""
+    began = time.monotonic()
+    own = gevent.Timeout.start_new(0.1)
+    with Ticker(ends) as ticker:
+        assert raised(gevent.Timeout, transfer.run) is own
+        took = time.monotonic() - began
+    assert gzc.transfers_of(own) == (transfer,)
+    assert 0.1 + grace * 0.9 < took < 0.1 + grace + 0.5
+    assert ticker.gap < GAP
+    assert not transfer.exact
+    with pytest.raises(gzc.TransferClosedError, match="struck"):
+        transfer.run()
+    transfer.reclaim()
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("sink", ["unix", "file wb", "/dev/null"])
+def test_a_timeout_gets_through_a_source_that_hangs(ends: Ends, fuse: Path, short_grace: float, sink: str) -> None:
+    taken = SINKS[sink](ends)
+    source = ends.keep((fuse / f"read-hang {next(_numbers)}").open("rb", 0))
+    timed_out(ends, gzc.Transfer(source, taken.obj), short_grace)
+
+
+@pytest.mark.root
+def test_b7_a_source_that_hangs_does_not_hold_the_users_pipe(ends: Ends, tmp_path: Path, short_grace: float) -> None:
+    """B7: splice(2) from a file holds the mutex of the pipe while the file system does not answer: whoever reads,
+    writes or closes that pipe then hangs with it, the hub first of all."""
+    (tmp_path / "hung").mkdir()
+    with mounted(tmp_path / "hung") as mountpoint:
+        reader, writer = os.pipe2(os.O_NONBLOCK)
+        source, sink = (mountpoint / "read-hang").open("rb", 0), open(writer, "wb", 0)
+        transfer = gzc.Transfer(source, sink)
+        answered: list[object] = []
+
+        def read() -> None:
+            answered.append(raised(BlockingIOError, os.read, reader, 1))
+
+        reading = monkey.get_original("threading", "Thread")(target=read, daemon=True)
+        try:
+            with pytest.raises(gevent.Timeout), gevent.Timeout(0.1):
+                transfer.run()
+            reading.start()
+            reading.join(1.0)
+            assert answered, "the pipe is held"
+        finally:
+            subprocess.run(["umount", "-f", str(mountpoint)], check=False)  # now it fails, and lets go
+            ends.keep(source), ends.keep(sink), ends.keep(open(reader, "rb", 0))
+            transfer.reclaim()
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("source", [*SOURCES, "bytes"])
+def test_a_timeout_gets_through_a_sink_that_hangs(ends: Ends, fuse: Path, short_grace: float, source: str) -> None:
+    content = payload(70_001)
+    src = content if source == "bytes" else SOURCES[source](ends, content, MIB).obj
+    sink = ends.keep((fuse / f"write-hang new {source}").open("wb", 0))
+    timed_out(ends, gzc.Transfer(src, sink), short_grace)
+
+
+@pytest.mark.root
+def test_a_read_that_hangs_has_moved_nothing(ends: Ends, fuse: Path, short_grace: float) -> None:
+    """What a plain read brings is not delivered before it is back: the count stays true, and it could go on."""
+    source = ends.keep((fuse / f"read-hang {next(_numbers)}").open("rb", 0))
+    transfer = gzc.Transfer(source, sink := bytearray())
+    with pytest.raises(gevent.Timeout), gevent.Timeout(0.1):
+        transfer.run()
+    assert transfer.exact
+    assert transfer.moved == source.tell() == len(sink) == 0
+
+
+@pytest.mark.root
+def test_threads_that_hang_do_not_starve_other_disk_transfers(ends: Ends, fuse: Path, short_grace: float) -> None:
+    for _ in range(gzc.config.disk_threads + 2):
+        source = ends.keep((fuse / f"read-hang {next(_numbers)}").open("rb", 0))
+        with pytest.raises(gevent.Timeout), gevent.Timeout(0.05):
+            gzc.copy(source, bytearray())
+    path = fuse / "new afterwards"
+    with path.open("wb", 0) as sink, gevent.Timeout(5):
+        assert gzc.copy(payload(MIB), sink) == MIB
+    assert path.read_bytes() == payload(MIB)
+
+
+@pytest.mark.root
+def test_the_default_grace_lets_a_slow_call_end(ends: Ends, fuse: Path) -> None:
+    """A call of 0.5 s is over within the second of grace, and then the transfer is exact and goes on."""
+    sink = bytearray()
+    with (fuse / f"read-slow {next(_numbers)}").open("rb", 0) as source:
+        transfer = gzc.Transfer(source, sink, 70_001)
+        with pytest.raises(gevent.Timeout), gevent.Timeout(0.1):
+            transfer.run()
+        assert transfer.exact
+        assert source.tell() == transfer.moved == len(sink)
+        assert transfer.run() == 70_001
+    assert sink == CONTENT[:70_001]
+
+
+# -- files that lie ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("sink", ["unix", "file wb", "pipe", "/dev/null", "bytearray"])
+@pytest.mark.parametrize("name", ["size-zero", "size-big", "read-short", "honest"])
+def test_c1_f3_f4_a_size_is_not_believed(ends: Ends, fuse: Path, name: str, sink: str) -> None:
+    """C1 F3 F4: the size is too small or too big, the reads are short: what is there arrives."""
+    taken = SINKS[sink](ends)
+    with (fuse / name).open("rb") as source, Ticker(ends) as ticker:
+        assert source.read(10) == CONTENT[:10]
+        assert gzc.copy(source, taken.obj) == len(CONTENT) - 10
+        assert source.tell() == len(CONTENT)
+    assert ticker.gap < GAP
+    assert taken.content() in (None, HEAD + CONTENT[10:])
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("sink", ["unix", "file wb", "pipe", "/dev/null"])
+@pytest.mark.parametrize("name", ["EIO", "EAGAIN", "ENODATA", "ENOSPC"])
+def test_f17_b10_errors_after_a_mebibyte(ends: Ends, fuse: Path, name: str, sink: str) -> None:
+    """F17 B10: the exact count with the error; neither hidden, nor a hang, nor a spin."""
+    taken = SINKS[sink](ends)
+    with (fuse / f"read-{name}").open("rb", 0) as source:
+        transfer = gzc.Transfer(source, taken.obj)
+        cpu = time.process_time()
+        with gevent.Timeout(PATIENCE), pytest.raises(OSError) as caught:  # noqa: PT011
+            transfer.run()
+        assert time.process_time() - cpu < 2
+        assert caught.value.errno == getattr(errno, name)
+        assert not isinstance(caught.value, gevent.Timeout)
+        assert transfer.exact
+        assert transfer.moved == source.tell() == MIB
+        assert transfer.in_flight == 0
+    assert taken.content() in (None, HEAD + CONTENT[:MIB])
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("source", ["file", "tcp", "pipe", "bytes"])
+@pytest.mark.parametrize("name", ["EIO", "ENOSPC"])
+def test_c21_errors_of_the_sink_after_a_mebibyte(ends: Ends, fuse: Path, name: str, source: str) -> None:
+    content = payload(2 * MIB)
+    src = content if source == "bytes" else SOURCES[source](ends, content, MIB).obj
+    path = fuse / f"write-{name} new {source}"
+    with path.open("wb", 0) as sink:
+        transfer = gzc.Transfer(src, sink)
+        with pytest.raises(OSError) as caught:  # noqa: PT011
+            transfer.run()
+        assert caught.value.errno == getattr(errno, name)
+        assert transfer.exact
+        moved, held = transfer.moved, transfer.in_flight
+        assert transfer.reclaim() == content[moved:][:held]
+        assert moved == sink.tell() >= MIB  # a request that begins below it may end above
+    assert path.read_bytes() == content[:moved]
+
+
+# -- cold --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sink", ["unix", "file wb", "pipe", "/dev/null", "bytearray"])
+def test_b8_a_cold_file_is_read_off_the_hub(ends: Ends, monkeypatch: pytest.MonkeyPatch, sink: str) -> None:
+    """B8: right, and no call for pages that are not there is made in the hub."""
+    content = payload(5 * MIB)
+    file = ends.file(content)
+    if _disk.storage(file.fileno()) is not _disk.Storage.LOCAL:
+        pytest.skip("the tests' folder is not on a disk")
+    os.fsync(file.fileno())
+    os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    if _syscalls.cached_at(file.fileno(), 3 * MIB):
+        pytest.skip("the kernel keeps the pages")
+    jobs = []
+    run = _disk.Job.run
+    monkeypatch.setattr(_disk.Job, "run", lambda self, *args: (jobs.append(args), run(self, *args))[1])
+    taken = SINKS[sink](ends)
+    assert gzc.copy(file, taken.obj) == len(content)
+    assert jobs
+    assert taken.content() in (None, HEAD + content)
+    if sink not in ("file wb", "bytearray"):  # warm now, and what is cached stays in the hub
+        jobs.clear()
+        file.seek(0)
+        again = SINKS[sink](ends)
+        assert gzc.copy(file, again.obj) == len(content)
+        assert jobs == []
+        assert again.content() in (None, HEAD + content)
+
+
+# -- a thread that outlives its greenlet -------------------------------------------------------------------
+
+
+ROUTES = [
+    ("file", "file wb", "copy_file_range"),
+    ("file", "unix", "sendfile"),
+    ("tcp", "file ab", "write"),
+    ("bytes", "file wb", "write_at"),
+]
+
+
+@pytest.mark.usefixtures("remote")
+@pytest.mark.parametrize(("source", "sink", "call"), ROUTES)
+def test_g1_a_thread_beyond_its_grace_writes_into_no_other_file(
+    ends: Ends, monkeypatch: pytest.MonkeyPatch, source: str, sink: str, call: str
+) -> None:
+    """G1: the descriptors are closed and their numbers reused while the thread is still in its call."""
+    monkeypatch.setattr(gzc.config, "disk_grace", 0.05)
+    given = SOURCES["file" if source == "bytes" else source](ends, payload(MIB), MIB)
+    taken = SINKS[sink](ends)
+    held = Held(monkeypatch, call)
+    transfer = gzc.Transfer(payload(MIB) if source == "bytes" else given.obj, taken.obj)
+    copying = ends.spawn(transfer.run)
+    held.wait_begun()
+    copying.kill(timeout=PATIENCE)
+    assert not transfer.exact
+    transfer.reclaim()
+    numbers = {given.obj.fileno(), taken.obj.fileno()}
+    given.obj.close()
+    taken.obj.close()
+    gevent.sleep(0.01)  # gevent closes sockets in the hub's next turn
+    victims = [ends.file(b"", "w+b") for _ in range(20)]
+    assert numbers <= {victim.fileno() for victim in victims}
+    held.finish()
+    assert [os.fstat(victim.fileno()).st_size for victim in victims] == [0] * len(victims)
+    assert [os.lseek(victim.fileno(), 0, os.SEEK_CUR) for victim in victims] == [0] * len(victims)
+
+
+@pytest.mark.usefixtures("remote")
+@pytest.mark.parametrize(("source", "sink", "call"), ROUTES)
+def test_an_interruption_waits_for_the_call_and_counts_it(
+    ends: Ends, monkeypatch: pytest.MonkeyPatch, source: str, sink: str, call: str
+) -> None:
+    """Within the grace the call's result is not lost: the transfer is exact and goes on."""
+    content = payload(MIB + 3)
+    src = content if source == "bytes" else SOURCES[source](ends, content, MIB).obj
+    taken = SINKS[sink](ends)
+    held = Held(monkeypatch, call, at=2 if call != "copy_file_range" else 1)
+    transfer = gzc.Transfer(src, taken.obj)
+    copying = ends.spawn(raised, gevent.Timeout, transfer.run)
+    held.wait_begun()
+    gevent.spawn_later(0.05, held.go.set)
+    copying.kill(gevent.Timeout(), timeout=PATIENCE)
+    assert held.over.is_set()
+    assert transfer.exact
+    assert transfer.moved > 0
+    assert transfer.run() == len(content)
+    assert taken.content() == HEAD + content
+
+
+@pytest.mark.usefixtures("remote")
+@pytest.mark.parametrize(("source", "sink", "call"), ROUTES)
+def test_an_observer_hears_of_what_an_interrupted_call_moved(
+    ends: Ends, monkeypatch: pytest.MonkeyPatch, source: str, sink: str, call: str
+) -> None:
+    """The sum of what it is told is the return value, also when the call came back during the grace."""
+    content = payload(MIB + 3)
+    src = content if source == "bytes" else SOURCES[source](ends, content, MIB).obj
+    held = Held(monkeypatch, call)
+    told: list[int] = []
+    transfer = gzc.Transfer(gzc.observe(src, told.append), SINKS[sink](ends).obj)
+    copying = ends.spawn(raised, gevent.Timeout, transfer.run)
+    held.wait_begun()
+    gevent.spawn_later(0.05, held.go.set)
+    copying.kill(gevent.Timeout(), timeout=PATIENCE)
+    assert sum(told) == transfer.moved > 0
+    assert transfer.run() == sum(told) == len(content)
+
+
+@pytest.mark.usefixtures("remote")
+def test_a_call_that_has_not_begun_is_never_made(ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All threads are busy, the greenlet is killed in the queue: nothing was moved, and that is known."""
+    held = Held(monkeypatch, "copy_file_range")
+    gate = Lock()
+    real = _syscalls.read_at
+
+    def wait(*args: Any) -> Any:
+        gate.wait(PATIENCE)
+        return real(*args)
+
+    monkeypatch.setattr(_syscalls, "read_at", wait)
+    blockers = [ends.spawn(gzc.copy, ends.file(b"x" * 10), bytearray()) for _ in range(gzc.config.disk_threads)]
+    gevent.sleep(0.01)
+    src, dst = ends.file(payload(MIB)), ends.file(b"", "w+b")
+    transfer = gzc.Transfer(src, dst)
+    with pytest.raises(gevent.Timeout), gevent.Timeout(0.05):
+        transfer.run()
+    assert (transfer.exact, transfer.moved) == (True, 0)
+    gate.set()
+    gevent.joinall(blockers, timeout=PATIENCE)
+    gevent.sleep(0.01)
+    assert held.calls == 0
+    held.go.set()
+    assert transfer.run() == MIB
+    assert Path(dst.name).read_bytes() == payload(MIB)
+
+
+@pytest.mark.usefixtures("remote")
+@pytest.mark.parametrize(("source", "sink", "call"), ROUTES)
+def test_no_descriptor_stays_behind_an_interrupted_call(
+    ends: Ends, monkeypatch: pytest.MonkeyPatch, source: str, sink: str, call: str
+) -> None:
+    monkeypatch.setattr(gzc.config, "disk_grace", 0.02)
+    with Ends(ends.folder) as warm:  # the pool's own descriptors
+        gzc.copy(warm.file(payload(MIB)), bytearray())
+    with open_fds_unchanged():
+        with Ends(ends.folder) as own:
+            src = payload(MIB) if source == "bytes" else SOURCES[source](own, payload(MIB), MIB).obj
+            taken = SINKS[sink](own)
+            held = Held(monkeypatch, call)
+            transfer = gzc.Transfer(src, taken.obj)
+            copying = own.spawn(transfer.run)
+            held.wait_begun()
+            copying.kill(timeout=PATIENCE)
+            transfer.reclaim()
+        gevent.sleep(0.01)
+        held.finish()
+        gevent.sleep(0.01)
+
+
+def test_the_threads_are_bounded(ends: Ends, remote: None) -> None:
+    before = len(os.listdir("/proc/self/task"))
+    copies = [ends.spawn(gzc.copy, ends.file(payload(MIB)), ends.file(b"", "w+b")) for _ in range(40)]
+    gevent.joinall(copies, timeout=PATIENCE)
+    assert [copy.value for copy in copies] == [MIB] * 40
+    assert len(os.listdir("/proc/self/task")) - before <= gzc.config.disk_threads
+
+
+def test_gevents_own_pool_stays_free(ends: Ends, remote: None) -> None:
+    """It also resolves names: a slow disk must not fill it."""
+    size = gevent.get_hub().threadpool.size
+    gzc.copy(ends.file(payload(MIB)), ends.file(b"", "w+b"))
+    assert gevent.get_hub().threadpool.size == size
