@@ -137,7 +137,7 @@ class Source(End):
 
     def read(self, count: int) -> bytes | memoryview:
         """Up to ``count`` bytes, empty at end of file. The view is valid until the next call."""
-        raise NotImplementedError
+        raise TypeError(f"{self!r} does not say how to be read")
 
     def settle(self, count: int) -> None:
         if self.limit is not None:
@@ -172,7 +172,7 @@ class Sink(End):
 
     def write(self, data: memoryview) -> int:
         """Deliver some of ``data``; how many bytes were taken."""
-        raise NotImplementedError
+        raise TypeError(f"{self!r} does not say how to be written")
 
     def flush(self) -> None:
         """Push out what is buffered above the descriptor; called before anything goes below."""

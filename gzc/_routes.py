@@ -12,7 +12,9 @@ from itertools import product
 from . import _syscalls
 from ._config import config
 from ._endpoint import Kind, Sink, Source
-from ._movers import CopyRange, Mover, Sendfile, SendfileToFile, SpliceFile, ThroughPipe, UserSpace
+from ._from_file import CopyRange, Sendfile, SendfileToFile, SpliceFile
+from ._movers import Mover, UserSpace
+from ._through_pipe import ThroughPipe
 
 
 @dataclass(frozen=True, slots=True)

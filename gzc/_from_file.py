@@ -1,0 +1,143 @@
+"""The movers from a regular file: sendfile, splice into a pipe, and between two files.
+
+Rules of this file: explicit offsets, so that an interrupted call can be compared with what was booked; a 0 is
+confirmed by a plain read before it is believed.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+from . import _syscalls
+from ._config import config
+from ._disk import Doer, Storage
+from ._endpoint import Sink, Source
+from ._files import FileSink, FileSource
+from ._movers import Declined, Mover
+
+#: Bytes one job in the pool may move between two files.
+JOB = 8 * 1024 * 1024
+
+
+class FromFile(Doer, Mover):
+    """From a regular file at explicit offsets; the one call is left to the subclass."""
+
+    source: FileSource
+
+    def __init__(self, source: Source, sink: Sink) -> None:
+        assert isinstance(source, FileSource)
+        super().__init__(source, sink)
+        self._offset = source.offset
+        self._size = source.size or 0
+
+    @abstractmethod
+    def _call(self, source_fd: int, sink_fd: int, offset: int, count: int) -> int:
+        """The call: bytes moved."""
+
+    def _most(self) -> int:
+        """Bytes one call may move."""
+        return config.chunk
+
+    def __call__(self, left: float) -> int:
+        offset = self._offset
+        ask = int(min(left, self._most(), self._size - offset))
+        if ask <= 0:
+            return self._end(left)
+        source_fd, sink_fd = self.source.fileno(), self.sink.fileno()
+        self.calls += 1
+        self.unsure = True
+        try:
+            moved = self._call(source_fd, sink_fd, offset, ask)
+        except BlockingIOError as exc:
+            if self.doubt():
+                self.unsure = False
+                raise Declined("the file system answers EAGAIN while the sink is ready", exc) from None
+            raise
+        except OSError as exc:
+            declined = self.declined(exc)
+            if declined is None:
+                raise
+            raise declined from None
+        if not moved:
+            return self._end(left)
+        self._offset = offset + moved
+        return moved
+
+    def _end(self, left: float) -> int:
+        """The size is reached, or the kernel answered 0: neither is believed before a plain read agrees."""
+        self.unsure = False
+        if not self.source.has_byte_at(self._offset):
+            return 0
+        known, self._size = self._size, self.source.grow()
+        if self._size > known:  # it grew while it was sent
+            return self(left)
+        raise Declined("the file holds more than it tells")
+
+    def despite(self, exc: BaseException) -> int | None:
+        return 0 if _syscalls.answered(exc) else self.late()
+
+
+class Sendfile(FromFile):
+    """sendfile(2), from a regular file to a stream socket or /dev/null."""
+
+    name = "sendfile"
+    declines = _syscalls.SENDFILE_DECLINES
+
+    def _call(self, source_fd: int, sink_fd: int, offset: int, count: int) -> int:
+        fds = sink_fd, source_fd
+        return int(self.do(self.source.at_hand(offset, count), _syscalls.sendfile, fds, offset, count))
+
+
+class SpliceFile(FromFile):
+    """splice(2), from a regular file into somebody else's pipe."""
+
+    name = "splice"
+    declines = _syscalls.SPLICE_DECLINES
+
+    def _call(self, source_fd: int, sink_fd: int, offset: int, count: int) -> int:
+        fds = source_fd, sink_fd
+        return int(self.do(self.source.at_hand(offset, count), _syscalls.splice, fds, count, offset))
+
+
+class FileToFile(FromFile):
+    """What both ways between regular files share: the offset in the sink, and that they may wait for storage."""
+
+    sink: FileSink
+
+    def __init__(self, source: Source, sink: Sink) -> None:
+        super().__init__(source, sink)
+        if self.source.identity == self.sink.identity:
+            # Overlapping ranges are EINVAL, and a copy onto its own end never ends (hard cases C10 to C12).
+            raise Declined("a file is copied onto itself")
+        self._shift = self.sink.offset - self._offset
+
+    def _inline(self, offset: int, count: int) -> bool:
+        return self.sink.swift(count) and self.source.at_hand(offset, count)
+
+    def _most(self) -> int:
+        # A thread holds nobody up, and a job costs 60 us.
+        return config.chunk if self.sink.storage is Storage.MEMORY else max(config.chunk, JOB)
+
+
+class CopyRange(FileToFile):
+    """copy_file_range(2), which may share extents or let a server copy."""
+
+    name = "copy_file_range"
+    declines = _syscalls.COPY_RANGE_DECLINES
+
+    def _call(self, source_fd: int, sink_fd: int, offset: int, count: int) -> int:
+        fds = source_fd, sink_fd
+        inline = self._inline(offset, count)
+        return int(self.do(inline, _syscalls.copy_file_range, fds, count, offset, offset + self._shift))
+
+
+class SendfileToFile(FileToFile):
+    """sendfile(2) between regular files; it writes at the position of the sink's descriptor."""
+
+    name = "sendfile"
+    declines = _syscalls.SENDFILE_DECLINES
+
+    def _call(self, source_fd: int, sink_fd: int, offset: int, count: int) -> int:
+        fds = sink_fd, source_fd
+        inline = self._inline(offset, count)
+        return int(self.do(inline, _syscalls.sendfile_to_file, fds, offset, count, offset + self._shift))

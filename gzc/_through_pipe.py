@@ -1,0 +1,146 @@
+"""The mover from a socket or a pipe, through a pipe of our own.
+
+Rules of this file: the pipe is filled only when it is empty and emptied only when it is full, so every EAGAIN
+has one cause; it is given back before the source is waited for; what it holds is never forgotten.
+"""
+
+from __future__ import annotations
+
+from . import _syscalls
+from ._config import config
+from ._disk import Doer
+from ._endpoint import Sink, Source
+from ._files import FileSink
+from ._movers import Declined, Mover
+from ._pipe import LEAST, Pipe, give_back, take
+
+
+class ThroughPipe(Doer, Mover):
+    """splice(2) from a socket or pipe through a pipe of our own."""
+
+    name = "splice"
+    declines = _syscalls.SPLICE_DECLINES
+
+    def __init__(self, source: Source, sink: Sink) -> None:
+        super().__init__(source, sink)
+        self._pipe: Pipe | None = None
+        #: Bytes the last call delivered, still counted in ``pipe.held``: what FIONREAD says there can then be
+        #: compared with, should the booking be interrupted.
+        self._delivered = 0
+        self._reading = False
+        self._offset = sink.offset if isinstance(sink, FileSink) else None
+
+    def __call__(self, left: float) -> int:
+        pipe = self._pipe or self._take()
+        pipe.held -= self._delivered
+        self._delivered = 0
+        if not pipe.held and not self._fill(pipe, left):
+            return 0
+        self.blocked_on = self.sink
+        sink_fd = self.sink.fileno()
+        self.calls += 1
+        self.unsure = True
+        try:
+            moved = self._empty(pipe, sink_fd)
+        except BlockingIOError as exc:
+            if self.doubt():
+                raise Declined("the sink answers EAGAIN while it is ready", exc) from None
+            raise
+        except OSError as exc:
+            declined = self.declined(exc)
+            if declined is None:
+                raise
+            raise declined from None
+        self._delivered = moved
+        return moved
+
+    def _take(self) -> Pipe:
+        try:
+            pipe = self._pipe = take()
+        except OSError as exc:  # EMFILE, ENFILE
+            raise Declined(f"no pipe to be had: {exc.strerror}", exc) from None
+        if pipe.capacity < LEAST:
+            raise Declined(f"pipes are down to {pipe.capacity} bytes (pipe-user-pages-soft)")
+        return pipe
+
+    def _fill(self, pipe: Pipe, left: float) -> bool:
+        """Move bytes from the source into the empty pipe; False at end of file."""
+        self.blocked_on = self.source
+        source_fd = self.source.fileno()
+        ask = int(min(left, pipe.capacity))
+        self.calls += 1
+        self.unsure = True
+        try:
+            pipe.held = _syscalls.splice(source_fd, pipe.writer, ask)
+        except BlockingIOError:
+            if not self.woken or not self.source.ready():
+                self._leave()
+                raise
+            self._read(pipe, ask)
+        except OSError as exc:
+            declined = self.declined(exc)
+            if declined is None:
+                raise
+            raise declined from None
+        else:
+            if not pipe.held:
+                self._read(pipe, ask)
+        self.unsure = False
+        return pipe.held > 0
+
+    def _read(self, pipe: Pipe, ask: int) -> None:
+        """A 0 or an EAGAIN of splice from a ready source is confirmed by one plain read.
+
+        At urgent data splice stops for good, while the rest of the stream lies behind it: a 0 loses it, an
+        EAGAIN spins (hard cases D1, D2; bugs in Go and HAProxy today). What is read goes the same way on.
+        """
+        self._reading = True
+        data = self.source.read(min(ask, LEAST))
+        if data:
+            pipe.held = _syscalls.write(pipe.writer, data)
+        self._reading = False
+
+    def _empty(self, pipe: Pipe, sink_fd: int) -> int:
+        if self._offset is None:
+            return _syscalls.splice(pipe.reader, sink_fd, pipe.held)
+        assert isinstance(self.sink, FileSink)
+        count = min(pipe.held, config.chunk)
+        fds = pipe.reader, sink_fd
+        moved = int(self.do(self.sink.swift(count), _syscalls.splice, fds, count, None, self._offset))
+        self._offset += moved
+        return moved
+
+    def _leave(self) -> None:
+        """An idle connection holds no pipe."""
+        pipe, self._pipe = self._pipe, None
+        self.unsure = False
+        if pipe is not None:
+            give_back(pipe)
+
+    def despite(self, exc: BaseException) -> int | None:
+        """Through our own pipe it can be known: FIONREAD tells what is left in it."""
+        pipe = self._pipe
+        if pipe is None or (self._reading and not _syscalls.answered(exc)):
+            return None
+        if self.job is not None and self.job.result is None:
+            # The thread still has the pipe, and what becomes of these bytes nobody will know. Its call also
+            # holds the pipe's mutex, so that even a close would wait for the file system.
+            self.job.afterwards(pipe.close)
+            self._pipe = None
+            return None
+        before, pipe.held = pipe.held, _syscalls.unread(pipe.reader)
+        self._delivered = 0
+        # What an interrupted fill brought is in the pipe now, taken and not delivered.
+        return 0 if self.blocked_on is self.source else before - pipe.held
+
+    def close(self) -> bytes:
+        pipe, self._pipe = self._pipe, None
+        if pipe is None:
+            return b""
+        pipe.held -= self._delivered
+        held = pipe.drain()
+        if self.unsure:
+            pipe.close()
+        else:
+            give_back(pipe)
+        return held
