@@ -51,7 +51,7 @@ def _table() -> dict[tuple[Kind, Kind], Route]:
 ROUTES = _table()
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(slots=True, repr=False)
 class Plan:
     """How a copy would go, or goes.
 
