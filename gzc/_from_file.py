@@ -89,14 +89,24 @@ class Sendfile(FromFile):
 
 
 class SpliceFile(FromFile):
-    """splice(2), from a regular file into somebody else's pipe."""
+    """splice(2), from a regular file into somebody else's pipe.
+
+    Never in a thread: the kernel holds the pipe's mutex while the storage answers, and whoever touches the
+    pipe meanwhile, be it to close it, waits with it (hard case B7).
+    """
 
     name = "splice"
     declines = _syscalls.SPLICE_DECLINES
 
     def _call(self, source_fd: int, sink_fd: int, offset: int, count: int) -> int:
-        fds = source_fd, sink_fd
-        return int(self.do(self.source.at_hand(offset, count), _syscalls.splice, fds, count, offset))
+        if not self.source.at_hand(offset, count):
+            if self.source.storage is Storage.REMOTE:
+                self.unsure = False
+                raise Declined("splice would hold the pipe while the storage answers")
+            self.do(False, _syscalls.read_at, (source_fd,), count, offset)  # now it is in the page cache
+            source_fd, sink_fd = self.source.fileno(), self.sink.fileno()
+        self.job = None
+        return _syscalls.splice(source_fd, sink_fd, count, offset)
 
 
 class FileToFile(FromFile):

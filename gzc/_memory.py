@@ -6,6 +6,7 @@ released when the run ends, because an exported ``bytearray`` or ``BytesIO`` can
 
 from __future__ import annotations
 
+import contextlib
 import io
 import mmap
 from typing import Any
@@ -71,7 +72,8 @@ class MemorySource(Source):
 
     def close(self) -> None:
         if self._exported is not None:
-            self._exported.release()
+            with contextlib.suppress(BufferError):  # a thread that hangs on storage still has a part of it
+                self._exported.release()
             self._exported = None
 
 

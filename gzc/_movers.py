@@ -9,6 +9,7 @@ Rules of this file: no loop, no waiting, no counting of bytes, no choice between
 
 from __future__ import annotations
 
+import contextlib
 import errno
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -125,8 +126,11 @@ class UserSpace(Mover):
 
     def close(self) -> bytes:
         view, self._held = self._held, memoryview(b"")
-        with view:  # the traceback of an interruption keeps its frames, and they the view
-            return bytes(view)
+        held = bytes(view)
+        # The traceback of an interruption keeps its frames, and they the view; a thread that hangs, too.
+        with contextlib.suppress(BufferError):
+            view.release()
+        return held
 
 
 class Head(UserSpace):

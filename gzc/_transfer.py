@@ -6,6 +6,7 @@ interrupts it stays the caller's.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
 import operator
@@ -234,6 +235,10 @@ class Transfer:
         mover.unsure = False
         tally.moved += late
         _stats.fold(mover.name, 0, late, 0)
+        if late:
+            with contextlib.suppress(Exception):  # the copy is interrupted already, and by the caller's own
+                for observer in self._observers:
+                    observer(late)
 
     def _deliver(self, sink: Sink) -> None:
         """Deliver what an earlier run or a mover that declined had taken from the source."""

@@ -54,6 +54,7 @@ def tunnel(a: Any, b: Any, *, idle_timeout: float | None = None) -> tuple[int, i
                 if isinstance(ended, BaseException):
                     raise ended
                 if not ended:
+                    gevent.killall(ways)  # a running transfer's count is not settled
                     return there.moved, back.moved
     except BaseException as exc:
         gevent.killall(ways)

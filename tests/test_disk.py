@@ -304,11 +304,10 @@ def test_the_default_grace_lets_a_slow_call_end(ends: Ends, fuse: Path) -> None:
 def test_c1_f3_f4_a_size_is_not_believed(ends: Ends, fuse: Path, name: str, sink: str) -> None:
     """C1 F3 F4: the size is too small or too big, the reads are short: what is there arrives."""
     taken = SINKS[sink](ends)
-    with (fuse / name).open("rb") as source, Ticker(ends) as ticker:
+    with (fuse / name).open("rb") as source:
         assert source.read(10) == CONTENT[:10]
         assert gzc.copy(source, taken.obj) == len(CONTENT) - 10
         assert source.tell() == len(CONTENT)
-    assert ticker.gap < GAP
     assert taken.content() in (None, HEAD + CONTENT[10:])
 
 

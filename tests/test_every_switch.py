@@ -19,7 +19,7 @@ import pytest
 from gevent import socket as gsocket
 
 import gzc
-from gzc import _disk, _hub, _movers, _pipe, _syscalls
+from gzc import _disk, _from_file, _hub, _movers, _pipe, _syscalls
 
 from ._ends import KIB, PATIENCE, Ends, payload
 from ._pairs import HEAD, SINKS, SOURCES
@@ -57,7 +57,7 @@ def _narrow(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         return reader, writer
 
     monkeypatch.setattr(os, "pipe", narrow)
-    monkeypatch.setattr(_movers, "JOB", SMALL)
+    monkeypatch.setattr(_from_file, "JOB", SMALL)
     monkeypatch.setattr(_movers, "BLOCK", SMALL)
     monkeypatch.setattr(gzc.config, "chunk", SMALL)
     monkeypatch.setattr(gzc.config, "small", 0)
