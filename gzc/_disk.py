@@ -17,7 +17,6 @@ import sys
 from collections.abc import Callable
 from enum import Enum
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import gevent
 from gevent import get_hub
@@ -93,44 +92,63 @@ class Job:
     def run(self, call: Callable[..., Any], fds: tuple[int, ...], *args: Any) -> Any:
         """``call(*fds, *args)`` in a thread; other greenlets run meanwhile.
 
-        An interruption waits up to ``config.disk_grace`` seconds for a call that has begun. If that is over
-        by then, ``result`` says what it did; if not, ``result`` is None and the thread is written off.
+        A call that takes longer than ``config.disk_grace`` seconds has its thread lent to it, so that it does
+        not stall the others. An interruption waits that long for a call that has begun. If that is over by
+        then, ``result`` says what it did; if not, ``result`` is None and the thread is written off.
         """
+        self.result = 0  # nothing is handed over yet
         pool = _pool()
-        copies = tuple(map(os.dup, fds))
+        copies = _duplicate(fds)
+        self.result = None
         try:
             waiting = self._waiting = pool.spawn(self._work, call, copies, args)
+            waiting.wait(config.disk_grace)
+            if not waiting.ready():
+                _lend(pool, waiting)
+                waiting.wait()
         except BaseException:
-            _close_all(copies)  # interrupted while waiting for a thread: it was never handed over
-            raise
-        try:
-            waiting.wait()
-        except BaseException:
-            if not self._begun():
+            if self._mine():
                 self.result = 0
+                _close_all(copies)
             else:
-                _write_off_unless_done(pool, waiting)
+                self._grace(pool)
             raise
         answer = waiting.get()
-        if isinstance(answer, BaseException):
-            raise answer
-        return answer
+        try:
+            if isinstance(answer, BaseException):
+                raise answer
+            return answer
+        finally:
+            del answer  # its traceback has this frame, and with it the caller's files
+
+    def _grace(self, pool: ThreadPool) -> None:
+        waiting = self._waiting
+        if waiting is None:  # struck between the spawn and the name for it
+            return
+        try:
+            with gevent.Timeout(config.disk_grace, False):  # type: ignore[arg-type]
+                waiting.wait()
+        finally:
+            if not waiting.ready():
+                _lend(pool, waiting)
 
     def afterwards(self, then: Callable[[], None]) -> None:
         """Call ``then`` once the call has come back."""
-        self._waiting.rawlink(lambda _: then())
+        if self._waiting is not None:
+            self._waiting.rawlink(lambda _: then())
 
-    def _begun(self) -> bool:
+    def _mine(self) -> bool:
+        """Whether whoever asks first, thread or greenlet, may have the call and must close the descriptors."""
         try:
             self._start.pop()
         except IndexError:
-            return True
-        return False
+            return False
+        return True
 
     def _work(self, call: Callable[..., Any], fds: tuple[int, ...], args: tuple[Any, ...]) -> Any:
+        if not self._mine():
+            return 0
         try:
-            if self._begun():
-                return 0
             try:
                 answer = call(*fds, *args)
             except OSError as exc:  # EAGAIN is no news; raised here, gevent would print it
@@ -160,31 +178,59 @@ class Doer:
         return None if self.job is None else self.job.result
 
 
+#: Duplicates in the hands of threads, which a forked child has and its threads do not.
+_lent_fds: set[int] = set()
+
+
+def _duplicate(fds: tuple[int, ...]) -> tuple[int, ...]:
+    copies: list[int] = []
+    try:
+        for fd in fds:
+            copies.append(os.dup(fd))
+            _lent_fds.add(copies[-1])
+    except BaseException:
+        _close_all(tuple(copies))
+        raise
+    return tuple(copies)
+
+
 def _close_all(fds: tuple[int, ...]) -> None:
     for fd in fds:
+        _lent_fds.discard(fd)
         _syscalls.close(fd)
 
 
-def _write_off_unless_done(pool: ThreadPool, waiting: Any) -> None:
-    """Give a call under way its grace; a thread that hangs beyond it must not starve the other transfers."""
-    with gevent.Timeout(config.disk_grace, False):  # type: ignore[arg-type]
-        waiting.wait()
-    if not waiting.ready():
-        pool.maxsize += 1
-        waiting.rawlink(lambda _: _shrink(pool))
+def _forked() -> None:
+    for fd in tuple(_lent_fds):
+        _syscalls.close(fd)
+    _lent_fds.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
+
+
+def _lend(pool: ThreadPool, waiting: Any) -> None:
+    """Give the pool one thread more until this call comes back: one that hangs must not starve the others."""
+    pool.maxsize += 1
+    waiting.rawlink(lambda _: _shrink(pool))
 
 
 def _shrink(pool: ThreadPool) -> None:
     pool.maxsize -= 1
 
 
-_pools: WeakKeyDictionary[Any, ThreadPool] = WeakKeyDictionary()
+#: Seconds after which an idle thread ends: a hub that is gone leaves none behind.
+_IDLE = 5
+
+_ATTRIBUTE = "_gzc_disk_pool"
 
 
 def _pool() -> ThreadPool:
+    """The pool of this hub, kept on it, so that both go together."""
     hub = get_hub()
-    pool = _pools.get(hub)
+    pool: ThreadPool | None = getattr(hub, _ATTRIBUTE, None)
     if pool is None or pool.pid != os.getpid():
-        pool = _pools[hub] = ThreadPool(config.disk_threads, hub=hub)
-        pool.pid = os.getpid()
+        pool = ThreadPool(config.disk_threads, hub=hub, idle_task_timeout=_IDLE)
+        setattr(hub, _ATTRIBUTE, pool)
     return pool

@@ -93,6 +93,10 @@ class FileSource(_FileEnd, Source):
                 return True
         return False
 
+    def forget(self) -> None:
+        """Ask again what is cached."""
+        self._warm = (0, 0)
+
     def read(self, count: int) -> bytes:
         count = min(count, BLOCK)
         data: bytes = self.do(self.at_hand(self._next, count), _syscalls.read_at, (self.fileno(),), count, self._next)
@@ -154,6 +158,7 @@ class FileSink(_FileEnd, Sink):
         return 0 if _syscalls.answered(exc) else self.late()
 
     def write(self, data: memoryview) -> int:
+        self.job = None
         taken: int = self.do(self.swift(len(data)), _syscalls.write_at, (self.fileno(),), data, self._next)
         self._next += taken
         return taken
@@ -173,10 +178,12 @@ class AppendSink(FileSink):
     note = "file opened with O_APPEND"
 
     def write(self, data: memoryview) -> int:
+        self.job = None
         return int(self.do(self.swift(len(data)), _syscalls.write, (self.fileno(),), data))
 
     def settle(self, count: int) -> None:
-        if not self._file.closed:
+        hung = self.job is not None and self.job.result is None  # it holds a lock that a seek to the end needs
+        if not self._file.closed and not hung:
             self._file.seek(0, os.SEEK_END)
         super(_FileEnd, self).settle(count)
 

@@ -44,7 +44,10 @@ class FromFile(Doer, Mover):
         if ask <= 0:
             return self._end(left)
         source_fd, sink_fd = self.source.fileno(), self.sink.fileno()
+        if self.woken:
+            self.source.forget()  # what was cached before a wait may not be now
         self.calls += 1
+        self.job = None  # the last call's result is booked
         self.unsure = True
         try:
             moved = self._call(source_fd, sink_fd, offset, ask)
@@ -54,10 +57,8 @@ class FromFile(Doer, Mover):
                 raise Declined("the file system answers EAGAIN while the sink is ready", exc) from None
             raise
         except OSError as exc:
-            declined = self.declined(exc)
-            if declined is None:
-                raise
-            raise declined from None
+            self.decline(exc)
+            raise
         if not moved:
             return self._end(left)
         self._offset = offset + moved
@@ -77,35 +78,39 @@ class FromFile(Doer, Mover):
         return 0 if _syscalls.answered(exc) else self.late()
 
 
-class Sendfile(FromFile):
+class _FromCache(FromFile):
+    """What both ways from a file to a socket or pipe share: only bytes that are in memory.
+
+    Never in a thread. It would own the sink for as long as the storage takes, and go on sending after an
+    interruption has given up on it; and the kernel holds a pipe's mutex while the storage answers, so that
+    whoever touches the pipe meanwhile waits, too (hard case B7).
+    """
+
+    def _check_at_hand(self, offset: int, count: int) -> None:
+        if not self.source.at_hand(offset, count):
+            self.unsure = False
+            raise Declined("not in the page cache", refusal=False)
+
+
+class Sendfile(_FromCache):
     """sendfile(2), from a regular file to a stream socket or /dev/null."""
 
     name = "sendfile"
     declines = _syscalls.SENDFILE_DECLINES
 
     def _call(self, source_fd: int, sink_fd: int, offset: int, count: int) -> int:
-        fds = sink_fd, source_fd
-        return int(self.do(self.source.at_hand(offset, count), _syscalls.sendfile, fds, offset, count))
+        self._check_at_hand(offset, count)
+        return _syscalls.sendfile(sink_fd, source_fd, offset, count)
 
 
-class SpliceFile(FromFile):
-    """splice(2), from a regular file into somebody else's pipe.
-
-    Never in a thread: the kernel holds the pipe's mutex while the storage answers, and whoever touches the
-    pipe meanwhile, be it to close it, waits with it (hard case B7).
-    """
+class SpliceFile(_FromCache):
+    """splice(2), from a regular file into somebody else's pipe."""
 
     name = "splice"
     declines = _syscalls.SPLICE_DECLINES
 
     def _call(self, source_fd: int, sink_fd: int, offset: int, count: int) -> int:
-        if not self.source.at_hand(offset, count):
-            if self.source.storage is Storage.REMOTE:
-                self.unsure = False
-                raise Declined("splice would hold the pipe while the storage answers")
-            self.do(False, _syscalls.read_at, (source_fd,), count, offset)  # now it is in the page cache
-            source_fd, sink_fd = self.source.fileno(), self.sink.fileno()
-        self.job = None
+        self._check_at_hand(offset, count)
         return _syscalls.splice(source_fd, sink_fd, count, offset)
 
 
@@ -125,8 +130,9 @@ class FileToFile(FromFile):
         return self.sink.swift(count) and self.source.at_hand(offset, count)
 
     def _most(self) -> int:
-        # A thread holds nobody up, and a job costs 60 us.
-        return config.chunk if self.sink.storage is Storage.MEMORY else max(config.chunk, JOB)
+        # A thread holds nobody up, and a job costs 60 us; but one on slow storage must be over within the grace.
+        both = {self.source.storage, self.sink.storage}
+        return max(config.chunk, JOB) if both == {Storage.LOCAL} else config.chunk
 
 
 class CopyRange(FileToFile):

@@ -165,9 +165,9 @@ _turns: WeakKeyDictionary[Any, Turn] = WeakKeyDictionary()
 
 
 def turn() -> Turn | None:
-    """The turn of this thread's hub; None in a thread without one, which holds nobody up."""
+    """The turn of this thread's hub; None in a thread without one, which holds nobody up, and in the hub itself."""
     hub = get_hub_if_exists()
-    if hub is None:
+    if hub is None or gevent.getcurrent() is hub:
         return None
     found = _turns.get(hub)
     if found is None:

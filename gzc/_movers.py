@@ -25,17 +25,26 @@ PATIENCE = 3
 
 
 class Declined(Exception):
-    """This mover cannot serve this pair; nothing it took is lost. ``error`` is what the kernel said, if it did."""
+    """This mover cannot serve this pair; nothing it took is lost.
 
-    def __init__(self, why: str, error: OSError | None = None) -> None:
+    error
+        What the kernel said, if it did.
+    refusal
+        Whether the fast path is lost by it: not so where the next mover is as good.
+    """
+
+    def __init__(self, why: str, error: OSError | None = None, *, refusal: bool = True) -> None:
         super().__init__(why)
         self.error = error
+        self.refusal = refusal
 
 
 class Mover(ABC):
     """What the pump needs of each."""
 
     name: ClassVar[str]
+    #: Whether it stands in only for bytes that are not in the page cache, not for a call that was refused.
+    only_when_cold: ClassVar[bool] = False
     #: Errnos that mean "not me", with the evidence.
     declines: ClassVar[Mapping[int, str]] = {}
 
@@ -76,14 +85,13 @@ class Mover(ABC):
         self._doubts += 1
         return self._doubts >= PATIENCE
 
-    def declined(self, exc: OSError) -> Declined | None:
-        """What to raise if ``exc`` means "not me"."""
+    def decline(self, exc: OSError) -> None:
+        """Raise ``Declined`` if ``exc`` means "not me"."""
         why = self.declines.get(exc.errno or 0)
-        if why is None:
-            return None
-        self.unsure = False
-        _syscalls.latch(self.name, exc)
-        return Declined(f"{errno.errorcode[exc.errno or 0]}, {why}", exc)
+        if why is not None:
+            self.unsure = False
+            _syscalls.latch(self.name, exc)
+            raise Declined(f"{errno.errorcode[exc.errno or 0]}, {why}", exc) from None
 
 
 class UserSpace(Mover):

@@ -48,6 +48,7 @@ class Pipe:
             if fd >= 0:
                 _close(fd)
         self.reader = self.writer = -1
+        self.held = 0
 
     def __del__(self) -> None:
         if self.reader >= 0:
@@ -74,7 +75,7 @@ def take() -> Pipe:
 
 def give_back(pipe: Pipe) -> None:
     """Return an empty pipe; beyond ``config.pool_pipes``, or when its size is no longer wanted, it is closed."""
-    if pipe.held == 0 and len(_idle) < config.pool_pipes and pipe.capacity >= LEAST:
+    if pipe.held == 0 and pipe.reader >= 0 and len(_idle) < config.pool_pipes and pipe.capacity >= LEAST:
         _idle.append(pipe)
     else:
         pipe.close()

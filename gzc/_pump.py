@@ -48,6 +48,9 @@ def pump(mover: Mover, left: float, sink: Sink, tally: Tally, observers: Sequenc
         calls, waits, folded = mover.calls, 0, tally.moved
 
     try:
+        if turn is not None and turn.over(monotonic()):
+            sink.breathe()  # a loop of short copies shares one turn, too
+            _still_here(born)
         while left > 0:
             try:
                 moved = mover(left)

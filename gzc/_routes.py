@@ -14,7 +14,7 @@ from ._config import config
 from ._endpoint import Kind, Sink, Source
 from ._from_file import CopyRange, Sendfile, SendfileToFile, SpliceFile
 from ._movers import Mover, UserSpace
-from ._through_pipe import ThroughPipe
+from ._through_pipe import ColdFile, ThroughPipe
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +41,9 @@ def _table() -> dict[tuple[Kind, Kind], Route]:
     for source, sink in product((Kind.STREAM, Kind.PIPE), _BELOW):
         reason = f"a {source.value} to a {sink.value}, through a pipe of our own"
         table[source, sink] = Route((ThroughPipe, UserSpace), reason)
-    table[Kind.FILE, Kind.STREAM] = Route((Sendfile, UserSpace), "a regular file to a stream socket")
-    table[Kind.FILE, Kind.NULL] = Route((Sendfile, UserSpace), "a regular file to /dev/null")
-    table[Kind.FILE, Kind.PIPE] = Route((SpliceFile, UserSpace), "a regular file to a pipe")
+    table[Kind.FILE, Kind.STREAM] = Route((Sendfile, ColdFile, UserSpace), "a regular file to a stream socket")
+    table[Kind.FILE, Kind.NULL] = Route((Sendfile, ColdFile, UserSpace), "a regular file to /dev/null")
+    table[Kind.FILE, Kind.PIPE] = Route((SpliceFile, ColdFile, UserSpace), "a regular file to a pipe")
     table[Kind.FILE, Kind.FILE] = Route((CopyRange, SendfileToFile, UserSpace), "between regular files")
     return table
 

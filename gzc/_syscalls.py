@@ -40,6 +40,8 @@ SENDFILE_DECLINES: Mapping[int, str] = {
     **_ALWAYS,
     errno.ESPIPE: "the source is not seekable",
     errno.EOVERFLOW: "the offset is beyond what the call can express here",
+    errno.EACCES: "the file may not be opened once more",
+    errno.ENOENT: "no /proc to open the file once more",
     errno.ENODATA: "the file system answers ENODATA (Lustre; cpython#139416)",
 }
 SPLICE_DECLINES: Mapping[int, str] = {**_ALWAYS, errno.ESPIPE: "an offset was given for a pipe"}
@@ -75,9 +77,17 @@ def sendfile(out_fd: int, in_fd: int, offset: int | None, count: int) -> int:
 
 
 def sendfile_to_file(out_fd: int, in_fd: int, offset: int, count: int, at: int) -> int:
-    """sendfile(2) into a file, which it writes at the descriptor's own position: put that at ``at`` first."""
-    os.lseek(out_fd, at, os.SEEK_SET)
-    return _sendfile(out_fd, in_fd, offset, count)
+    """sendfile(2) into a file at ``at``.
+
+    The call writes at the descriptor's own position, which all duplicates share with the caller's file object;
+    so it gets an open file of its own, and one that comes back late moves nobody's position.
+    """
+    own = os.open(f"/proc/self/fd/{out_fd}", os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.lseek(own, at, os.SEEK_SET)
+        return _sendfile(own, in_fd, offset, count)
+    finally:
+        close(own)
 
 
 def splice(src: int, dst: int, count: int, offset_src: int | None = None, offset_dst: int | None = None) -> int:

@@ -10,7 +10,7 @@ from . import _syscalls
 from ._config import config
 from ._disk import Doer
 from ._endpoint import Sink, Source
-from ._files import FileSink
+from ._files import FileSink, FileSource
 from ._movers import Declined, Mover
 from ._pipe import LEAST, Pipe, give_back, take
 
@@ -39,6 +39,7 @@ class ThroughPipe(Doer, Mover):
         self.blocked_on = self.sink
         sink_fd = self.sink.fileno()
         self.calls += 1
+        self.job = None  # the last call's result is booked
         self.unsure = True
         try:
             moved = self._empty(pipe, sink_fd)
@@ -47,10 +48,8 @@ class ThroughPipe(Doer, Mover):
                 raise Declined("the sink answers EAGAIN while it is ready", exc) from None
             raise
         except OSError as exc:
-            declined = self.declined(exc)
-            if declined is None:
-                raise
-            raise declined from None
+            self.decline(exc)
+            raise
         self._delivered = moved
         return moved
 
@@ -69,6 +68,7 @@ class ThroughPipe(Doer, Mover):
         source_fd = self.source.fileno()
         ask = int(min(left, pipe.capacity))
         self.calls += 1
+        self.job = None
         self.unsure = True
         try:
             pipe.held = _syscalls.splice(source_fd, pipe.writer, ask)
@@ -78,10 +78,8 @@ class ThroughPipe(Doer, Mover):
                 raise
             self._read(pipe, ask)
         except OSError as exc:
-            declined = self.declined(exc)
-            if declined is None:
-                raise
-            raise declined from None
+            self.decline(exc)
+            raise
         else:
             if not pipe.held:
                 self._read(pipe, ask)
@@ -95,7 +93,12 @@ class ThroughPipe(Doer, Mover):
         EAGAIN spins (hard cases D1, D2; bugs in Go and HAProxy today). What is read goes the same way on.
         """
         self._reading = True
-        data = self.source.read(min(ask, LEAST))
+        try:
+            data = self.source.read(min(ask, LEAST))
+        except BlockingIOError:  # somebody else was quicker
+            self._reading = False
+            self._leave()
+            raise
         if data:
             pipe.held = _syscalls.write(pipe.writer, data)
         self._reading = False
@@ -127,20 +130,70 @@ class ThroughPipe(Doer, Mover):
             # holds the pipe's mutex, so that even a close would wait for the file system.
             self.job.afterwards(pipe.close)
             self._pipe = None
-            return None
+            return self._lost()
         before, pipe.held = pipe.held, _syscalls.unread(pipe.reader)
         self._delivered = 0
         # What an interrupted fill brought is in the pipe now, taken and not delivered.
         return 0 if self.blocked_on is self.source else before - pipe.held
 
+    def _lost(self) -> int | None:
+        """How many bytes a call delivered that may never come back."""
+        return None
+
     def close(self) -> bytes:
         pipe, self._pipe = self._pipe, None
         if pipe is None:
             return b""
-        pipe.held -= self._delivered
+        pipe.held = max(0, pipe.held - self._delivered)  # in a forked child it has been closed, and is empty
         held = pipe.drain()
         if self.unsure:
             pipe.close()
         else:
             give_back(pipe)
         return held
+
+
+class ColdFile(ThroughPipe):
+    """splice(2) from a regular file that has to be waited for: the pool fills our pipe, the hub empties it.
+
+    So a thread never owns the sink, a file system that hangs takes no more than our pipe with it, and what was
+    delivered stays exact.
+    """
+
+    only_when_cold = True
+
+    source: FileSource
+
+    def __init__(self, source: Source, sink: Sink) -> None:
+        assert isinstance(source, FileSource)
+        super().__init__(source, sink)
+        self._next = source.offset
+
+    def _fill(self, pipe: Pipe, left: float) -> bool:
+        self.blocked_on = self.source
+        fds = self.source.fileno(), pipe.writer
+        # No more than one call's worth: an interruption waits for it.
+        ask = int(min(left, pipe.capacity, config.chunk))
+        if self.woken:
+            self.source.forget()
+        self.calls += 1
+        self.job = None
+        self.unsure = True
+        try:
+            pipe.held = int(self.do(self.source.at_hand(self._next, ask), _syscalls.splice, fds, ask, self._next))
+        except BlockingIOError as exc:
+            self.unsure = False
+            raise Declined("the file system answers EAGAIN", exc) from None
+        except OSError as exc:
+            self.decline(exc)
+            raise
+        self.unsure = False
+        self._next += pipe.held
+        if pipe.held:
+            return True
+        if self.source.has_byte_at(self._next):
+            raise Declined("the file holds more than it tells")
+        return False
+
+    def _lost(self) -> int | None:
+        return 0 if self.blocked_on is self.source else None

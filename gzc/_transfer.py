@@ -187,15 +187,20 @@ class Transfer:
             self._deliver(sink)
         if source.buffered:
             self._leg(Head(source, sink), self._left, source, sink)
-        for number, kind in enumerate(movers, 1):
+        while movers:
+            kind, *rest = movers
+            movers = tuple(rest)
             try:
                 return self._leg(kind(source, sink), self._left, source, sink)
             except Declined as declined:
+                if declined.refusal:
+                    movers = tuple(other for other in movers if not other.only_when_cold)
                 why = f"{source} -> {sink}: {kind.name}: {declined}"
-                _stats.refuse(why, descriptor=True)
+                if declined.refusal or not movers:
+                    _stats.refuse(why, descriptor=True)
                 if self._held:
                     self._deliver(sink)
-                if number == len(movers):  # user space never declines: the caller forbade it
+                if not movers:  # user space never declines: the caller forbade it
                     if self.moved and declined.error is not None:
                         raise declined.error from None
                     raise NotZeroCopyError(why) from declined.error

@@ -41,6 +41,7 @@ def tunnel(a: Any, b: Any, *, idle_timeout: float | None = None) -> tuple[int, i
         last = monotonic()
 
     there, back = Transfer(observe(a, moved), b), Transfer(observe(b, moved), a)
+    struck = [there, back]
     ways = [gevent.spawn(_one_way, there, b), gevent.spawn(_one_way, back, a)]
     try:
         running = list(ways)
@@ -52,13 +53,15 @@ def tunnel(a: Any, b: Any, *, idle_timeout: float | None = None) -> tuple[int, i
                 running.remove(way)
                 ended = way.get()
                 if isinstance(ended, BaseException):
+                    if way is ways[1]:
+                        struck.reverse()  # the one it interrupted comes first
                     raise ended
                 if not ended:
                     gevent.killall(ways)  # a running transfer's count is not settled
                     return there.moved, back.moved
     except BaseException as exc:
         gevent.killall(ways)
-        sign(exc, there, back)
+        sign(exc, *struck)
         raise
     finally:
         gevent.killall(ways)

@@ -1,7 +1,7 @@
 """Cooperative twins of ``os.sendfile``, ``os.splice``, ``os.copy_file_range``, and tee(2).
 
 Rules of this file: the arguments and the answer are those of the system call; the only difference is that
-EAGAIN waits in the hub, and that what waits for storage does so in the pool.
+EAGAIN waits in the hub, and that ``copy_file_range`` runs in the pool.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from gevent import socket as gsocket
 
 from . import _hub, _syscalls
 from ._classify import sink, source
-from ._config import MAX_CALL
+from ._config import MAX_CALL, config
 from ._disk import Doer
 from ._endpoint import End
 
@@ -67,12 +67,15 @@ def _until_answered(call: Callable[[int, int], int], src: End | _Bare, dst: End 
 def sendfile(out: Any, in_: Any, offset: int | None, count: int) -> int:
     """``os.sendfile``, waiting in the hub until ``out`` takes something. sendfile(2).
 
+    One call moves at most ``config.chunk`` bytes, and reads them from storage in the hub if they are not cached;
+    ``gzc.copy`` does better.
+
     :param out: a socket, FileObject or descriptor in non-blocking mode.
     :param in_: a file or descriptor; with ``offset`` None its descriptor's own position is used and moved.
     :returns: bytes sent, 0 at end of file.
     """
     return _until_answered(
-        lambda src, dst: _syscalls.sendfile(dst, src, offset, min(count, MAX_CALL)), _from(in_), _to(out)
+        lambda src, dst: _syscalls.sendfile(dst, src, offset, min(count, config.chunk)), _from(in_), _to(out)
     )
 
 

@@ -515,7 +515,10 @@ def test_c13_one_call_is_never_asked_for_more_than_linux_moves(monkeypatch: pyte
     for count in (2**31, 2**63, 2**64 - 1):
         with pytest.raises(OSError, match="descriptor"):
             gzc.sendfile(-2, -2, 0, count)
-    assert script.asks == [(0, 0x7FFFF000)] * 3
+    assert script.asks == [(0, CHUNK)] * 3
+    for count in (2**31, 2**63, 2**64 - 1):
+        with pytest.raises(OSError, match="descriptor"):
+            gzc.splice(-2, -2, count)  # an OverflowError, were it passed on
 
 
 @pytest.mark.parametrize("most", [1000, 65_537])
