@@ -5,6 +5,7 @@ Rules of this file: the only home of gevent's private names. It never moves a by
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 from typing import Any
@@ -73,7 +74,14 @@ def wait_file(raw: Any, fd: int, direction: str) -> None:
     is asked for again, which raises when the file was closed meanwhile.
     """
     if not isinstance(raw, GreenFileDescriptorIO):
-        (gsocket.wait_read if direction == READ else gsocket.wait_write)(fd)
+        blocking = os.get_blocking(fd)
+        try:
+            (gsocket.wait_read if direction == READ else gsocket.wait_write)(fd)
+        finally:
+            with contextlib.suppress(OSError, ValueError):  # closed meanwhile
+                fd = raw.fileno()
+                if os.get_blocking(fd) is not blocking:
+                    os.set_blocking(fd, blocking)  # libuv sets O_NONBLOCK on what it watches
         return
     watcher = getattr(raw, _FILE_WATCHER[direction])
     if watcher is None:
