@@ -99,7 +99,8 @@ class FileSource(_FileEnd, Source):
 
     def read(self, count: int) -> bytes:
         count = min(count, BLOCK)
-        data: bytes = self.do(self.at_hand(self._next, count), _syscalls.read_at, (self.fileno(),), count, self._next)
+        inline = self.at_hand(self._next, count)
+        data: bytes = self.do(inline, _syscalls.read_at, (self.fileno(),), count, self._next)
         self._next += len(data)
         return data
 

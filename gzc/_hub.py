@@ -9,7 +9,6 @@ import contextlib
 import errno
 import os
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import gevent
 from gevent import get_hub, monkey
@@ -169,17 +168,18 @@ def _nothing() -> None:
     pass
 
 
-_turns: WeakKeyDictionary[Any, Turn] = WeakKeyDictionary()
-
-
 def turn() -> Turn | None:
-    """The turn of this thread's hub; None in a thread without one, which holds nobody up, and in the hub itself."""
-    hub = get_hub_if_exists()
+    """The turn of this thread's hub, kept on it, so that both go together.
+
+    None in a thread without a hub, which holds nobody up, and in the hub itself, which cannot wait.
+    """
+    hub: Any = get_hub_if_exists()
     if hub is None or gevent.getcurrent() is hub:
         return None
-    found = _turns.get(hub)
-    if found is None:
-        found = _turns[hub] = Turn(hub.loop)
+    try:
+        found: Turn = hub._gzc_turn
+    except AttributeError:
+        found = hub._gzc_turn = Turn(hub.loop)
     return found
 
 

@@ -19,7 +19,7 @@ import gevent
 import pytest
 
 import gzc
-from gzc import _syscalls
+from gzc import _pipe, _syscalls
 
 from ._ends import BEYOND_SMALL, KIB, MIB, PATIENCE, Ends, error, open_fds_unchanged, payload, python
 from ._pairs import HEAD, SINKS, SOURCES, TAIL, Given, Scripted, Taken
@@ -496,3 +496,52 @@ def test_no_pipe_is_made_where_nothing_is_to_be_moved(ends: Ends, monkeypatch: p
     assert gzc.copy(gzc.limit(here, 0), sink) == 0
     assert script.calls == 0
     assert here.recv(9, native.MSG_DONTWAIT) == b"x"
+
+
+# -- what the catalogue asks for besides -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [4096, 65_537, 0x7FFFF000])
+def test_l2_a_pipe_is_as_large_as_the_kernel_makes_it(ends: Ends, monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+    """L2: F_SETPIPE_SZ rounds up, and says EPERM beyond pipe-max-size; the capacity is read back and used."""
+    monkeypatch.setattr(gzc.config, "pipe_size", size)
+    monkeypatch.setattr(_pipe, "_idle", [])
+    content = payload(MIB + 3)
+    sock, peer_end = ends.tcp()
+    peer = ends.reading(peer_end)
+    here, there = ends.tcp()
+    ends.spawn(lambda: (there.sendall(content), there.close()))
+    with gzc.trace() as t:
+        assert gzc.copy(here, sock) == len(content)
+    sock.close()
+    assert peer.all() == content
+    mechanism = "userspace" if size < _pipe.LEAST else "splice"  # a tiny pipe moves less than a buffer
+    assert t.bytes[mechanism] == len(content)
+
+
+def test_x1_hooks_that_copy_do_not_call_one_another(ends: Ends) -> None:
+    """X1: copy never asks its ends to perform, so a writeto that copies and a readfrom that copies end there."""
+    content = payload(100_000)
+
+    class Both:
+        def __init__(self) -> None:
+            self.left, self.got = content, b""
+
+        def read(self, count: int) -> bytes:
+            piece, self.left = self.left[:count], self.left[count:]
+            return piece
+
+        def write(self, data: bytes) -> int:
+            self.got += data
+            return len(data)
+
+        def writeto(self, dst: object) -> int:
+            return gzc.copy(self, dst)
+
+        def readfrom(self, src: object) -> int:
+            return gzc.copy(src, self)
+
+    source, sink = Both(), Both()
+    assert sink.readfrom(source) == len(content)
+    assert sink.got == content
+    assert Both().writeto(sink) == len(content)
