@@ -119,7 +119,9 @@ class Job:
                 raise answer
             return answer
         finally:
-            del answer  # its traceback has this frame, and with it the caller's files
+            # The error's traceback has this frame and our mover's, and with them the caller's files.
+            del answer, waiting
+            self._waiting = None
 
     def _grace(self, pool: ThreadPool) -> None:
         waiting = self._waiting

@@ -119,4 +119,6 @@ def _allowed(movers: tuple[type[Mover], ...]) -> tuple[tuple[type[Mover], ...], 
             why = why or f"{mover.name}: {absent}"
         else:
             left.append(mover)
+    if why:  # what stands in for cold bytes does not stand in for a call that is gone
+        left = [mover for mover in left if not mover.only_when_cold]
     return tuple(left), why

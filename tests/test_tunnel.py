@@ -247,7 +247,7 @@ def test_idle_tunnels_hold_no_pipe(ends: Ends, monkeypatch: pytest.MonkeyPatch) 
         assert tunnel.server.recv(9) == b"%d" % n
         assert tunnel.client.recv(9) == b"%d" % -n
     gevent.idle()
-    assert pipes_open() - before == 2 * len(idle) <= 2 * gzc.config.pool_pipes
+    assert pipes_open() - before <= 2 * len(idle) <= 2 * gzc.config.pool_pipes
     for tunnel in tunnels:
         tunnel.client.close()
         tunnel.server.close()
