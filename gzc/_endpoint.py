@@ -176,7 +176,3 @@ class Sink(End):
 
     def flush(self) -> None:
         """Push out what is buffered above the descriptor; called before anything goes below."""
-
-    def breathe(self) -> None:
-        """Give the loop one turn."""
-        _hub.breathe()

@@ -127,14 +127,24 @@ class Turn:
     deadline belongs to the iteration, not to the transfer. Whoever comes after it still makes one step.
     """
 
-    __slots__ = ("_stamp", "_stamps", "deadline")
+    __slots__ = ("_runner", "_stamp", "_stamps", "deadline")
 
     def __init__(self, loop: Any) -> None:
         # libuv does not count its iterations; its clock stands still within one.
         self._stamps = (lambda: loop.iteration) if loop.iteration >= 0 else loop.now
         self._stamp: float = -1
+        self._runner = 0
         #: ``time.monotonic()`` at which the budget of the iteration last asked about is spent.
         self.deadline = 0.0
+
+    def again(self, now: float) -> bool:
+        """Whether the greenlet that moved bytes last goes on with another transfer though the budget is spent.
+
+        A loop of short copies shares one turn; whoever comes fresh makes its first step at once.
+        """
+        me = id(gevent.getcurrent())
+        before, self._runner = self._runner, me
+        return before == me and self.over(now)
 
     def over(self, now: float) -> bool:
         """Whether the budget of this iteration is spent, at ``time.monotonic()`` ``now``."""

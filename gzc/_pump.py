@@ -48,8 +48,8 @@ def pump(mover: Mover, left: float, sink: Sink, tally: Tally, observers: Sequenc
         calls, waits, folded = mover.calls, 0, tally.moved
 
     try:
-        if turn is not None and turn.over(monotonic()):
-            sink.breathe()  # a loop of short copies shares one turn, too
+        if turn is not None and turn.again(monotonic()):
+            _hub.breathe()
             _still_here(born)
         while left > 0:
             try:
@@ -81,7 +81,7 @@ def pump(mover: Mover, left: float, sink: Sink, tally: Tally, observers: Sequenc
             if left > 0 and turn is not None and (now := monotonic()) >= deadline:
                 if turn.over(now):
                     fold()
-                    sink.breathe()
+                    _hub.breathe()
                     _still_here(born)
                 deadline = turn.deadline
     finally:

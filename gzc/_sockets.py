@@ -75,12 +75,6 @@ class StreamSink(_SocketEnd, Sink):
     def write(self, data: memoryview) -> int:
         return _syscalls.write(self.fileno(), data)
 
-    def breathe(self) -> None:
-        if self._sock.timeout == 0.0:
-            _hub.breathe()
-        else:  # the same one turn of the loop, and a close by another greenlet is noticed
-            self.wait()
-
 
 def _is_stream(sock: Any) -> bool:
     if sock.fileno() < 0:
