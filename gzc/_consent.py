@@ -44,6 +44,17 @@ def _forwards(method: Any, inner: object, cls: type) -> bool:
     return getattr(method, "__self__", None) is inner
 
 
+def _made_by(cls: type, method: Any) -> bool:
+    """Whether the module of ``cls`` made ``method``; C code is what it always was.
+
+    Who adds a dunder to somebody else's class knows its methods as they were written, not as a tracer has
+    wrapped them meanwhile.
+    """
+    method = getattr(method, "__func__", method)
+    made_in = getattr(method, "__globals__", None)
+    return made_in is None or made_in.get("__name__") == cls.__module__
+
+
 @dataclass(frozen=True)
 class _Vouch(Generic[_E]):
     """``describe`` may be called for objects of ``cls`` while its methods are still the ``pristine`` ones.
@@ -82,7 +93,7 @@ class _Register(Generic[_E]):
         self.direction = direction
         self.dunder = dunder
         self._vouches: dict[type, _Vouch[_E]] = {}
-        self._found: dict[type, _Vouch[_E] | None] = {}
+        self._found: dict[type, tuple[object, _Vouch[_E] | None]] = {}
 
     def add(self, cls: type, describe: Callable[[Any], _E | None], inner: str = "") -> None:
         if not isinstance(cls, type):
@@ -103,17 +114,23 @@ class _Register(Generic[_E]):
                 return self._vouches[base]
             describe = vars(base).get(self.dunder)
             if callable(describe):
-                return self._vouch(base, describe)
+                own = _made_by(base, describe) or all(
+                    _made_by(owner, method)
+                    for owner in base.__mro__
+                    for name, method in vars(owner).items()
+                    if name in DATA_METHODS[self.direction]
+                )
+                return self._vouch(base, describe) if own else None
         return None
 
     def _find(self, cls: type) -> _Vouch[_E] | None:
-        if cls in self._found:
-            found = self._found[cls]
-        else:
+        hook = getattr(cls, self.dunder, None)  # it may be added to a class, and taken away again
+        found = self._found.get(cls)
+        if found is None or found[0] is not hook:
             if len(self._found) > 1000:  # somebody makes classes by the request; do not keep them all
                 self._found.clear()
-            found = self._found[cls] = self._lookup(cls)
-        return found
+            found = self._found[cls] = hook, self._lookup(cls)
+        return found[1]
 
     def describe(self, obj: object) -> _E | None:
         """The description of ``obj`` by whoever may vouch for it, or None: only its own methods may be used."""

@@ -22,7 +22,7 @@ import gevent
 from gevent import get_hub
 from gevent.threadpool import ThreadPool
 
-from . import _syscalls
+from . import _hub, _syscalls
 from ._config import config
 
 
@@ -168,8 +168,8 @@ class Doer:
     job: Job | None = None
 
     def do(self, inline: bool, call: Callable[..., Any], fds: tuple[int, ...], *args: Any) -> Any:
-        """``call(*fds, *args)``, here when it cannot block, else in the pool."""
-        if inline:
+        """``call(*fds, *args)``, here when it cannot block or holds nobody up, else in the pool."""
+        if inline or _hub.alone():
             self.job = None
             return call(*fds, *args)
         self.job = Job()

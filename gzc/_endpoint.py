@@ -158,6 +158,17 @@ class Source(End):
         rest = max(0, self.size - self.offset)
         return rest if self.limit is None else min(rest, self.limit)
 
+    def heading(self: _S, take: Callable[[int], bytes]) -> _S:
+        """A description that hands out what ``take(n)`` gives first, up to ``n`` bytes at a time until it is empty.
+
+        For wrappers that have read ahead of a socket or pipe. It is called while the copy runs, never by
+        ``explain``, and what it gave is settled like everything else.
+        """
+        new, below = copy.copy(self), self.head
+        new.buffered = True
+        new.head = lambda count: take(count) or below(count)  # type: ignore[method-assign]
+        return new
+
     def limited(self: _S, count: int) -> _S:
         """A description of at most the next ``count`` bytes; the smallest of nested limits counts."""
         new = copy.copy(self)

@@ -93,6 +93,10 @@ class FileSource(_FileEnd, Source):
                 return True
         return False
 
+    def far_at_hand(self, offset: int) -> bool:
+        """Whether the next ``WINDOW`` bytes, or all there are, can be had without waiting for storage."""
+        return self.at_hand(offset, WINDOW)
+
     def forget(self) -> None:
         """Ask again what is cached."""
         self._warm = (0, 0)
@@ -116,6 +120,22 @@ class FileSource(_FileEnd, Source):
     def settle(self, count: int) -> None:
         super().settle(count)
         self._next = self.offset
+
+
+class DirectSource(FileSource):
+    """A file opened with O_DIRECT: read by whole blocks into aligned memory, and always by the pool.
+
+    sendfile answers EINVAL at the first length that is no multiple of the block, and so does Python's own read
+    wherever its memory happens to lie at an odd address, or the position does (hard case F13).
+    """
+
+    kind = Kind.OPAQUE
+    note = "file opened with O_DIRECT"
+
+    def read(self, count: int) -> bytes:
+        data: bytes = self.do(False, _syscalls.read_direct, (self.fileno(),), min(count, BLOCK), self._next)
+        self._next += len(data)
+        return data
 
 
 class SectionSource(FileSource):
@@ -232,11 +252,9 @@ def source_below(file: Any) -> Source:
         return PipeSource(file)
     if not stat.S_ISREG(status.st_mode):
         return OpaqueSource(file, "device or directory", getattr(file, "read1", file.read))
-    if _O_DIRECT and fcntl.fcntl(fd, fcntl.F_GETFL) & _O_DIRECT:
-        # sendfile answers EINVAL at the first length that is no multiple of the block (hard case F13)
-        return OpaqueSource(file, "file opened with O_DIRECT", file.read)
+    direct = _O_DIRECT and fcntl.fcntl(fd, fcntl.F_GETFL) & _O_DIRECT
     try:
-        return FileSource(file, status)
+        return (DirectSource if direct else FileSource)(file, status)
     except OSError:  # a FUSE file opened as a stream
         return OpaqueSource(file, "file that cannot seek", file.read)
 

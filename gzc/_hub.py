@@ -178,14 +178,17 @@ def _nothing() -> None:
     pass
 
 
-def turn() -> Turn | None:
-    """The turn of this thread's hub, kept on it, so that both go together.
+def alone() -> bool:
+    """Whether there is nobody to give way to: a thread without a hub, or the hub itself, which cannot wait."""
+    hub = get_hub_if_exists()
+    return hub is None or gevent.getcurrent() is hub
 
-    None in a thread without a hub, which holds nobody up, and in the hub itself, which cannot wait.
-    """
-    hub: Any = get_hub_if_exists()
-    if hub is None or gevent.getcurrent() is hub:
+
+def turn() -> Turn | None:
+    """The turn of this thread's hub, kept on it, so that both go together; None when ``alone``."""
+    if alone():
         return None
+    hub: Any = get_hub_if_exists()
     try:
         found: Turn = hub._gzc_turn
     except AttributeError:

@@ -30,7 +30,7 @@ class Declined(Exception):
     error
         What the kernel said, if it did.
     refusal
-        Whether the fast path is lost by it: not so where the next mover is as good.
+        Whether the fast path is lost by it: not so where the next mover is as good, and may decline in turn.
     """
 
     def __init__(self, why: str, error: OSError | None = None, *, refusal: bool = True) -> None:

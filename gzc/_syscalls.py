@@ -10,6 +10,7 @@ import contextlib
 import ctypes
 import errno
 import fcntl
+import mmap
 import os
 import re
 import signal
@@ -161,6 +162,18 @@ def readinto(fd: int, buffer: memoryview) -> int:
 def read_at(fd: int, count: int, offset: int) -> bytes:
     """pread(2): up to ``count`` bytes from ``offset``, empty at end of file."""
     return os.pread(fd, count, offset)
+
+
+def read_direct(fd: int, count: int, offset: int) -> bytes:
+    """pread(2) of up to ``count`` bytes from any ``offset`` of a file opened with O_DIRECT (open(2), NOTES).
+
+    Whole pages into the memory of a page, which satisfies every device.
+    """
+    skip = offset % mmap.PAGESIZE
+    size = -(-(skip + count) // mmap.PAGESIZE) * mmap.PAGESIZE
+    with mmap.mmap(-1, size) as aligned:
+        got = os.preadv(fd, (aligned,), offset - skip)
+        return aligned[skip : min(got, skip + count)]
 
 
 def cached_at(fd: int, offset: int) -> bool:

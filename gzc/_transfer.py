@@ -189,12 +189,13 @@ class Transfer:
             self._leg(Head(source, sink), self._left, source, sink)
         while movers:
             kind, *rest = movers
-            movers = tuple(rest)
             try:
                 return self._leg(kind(source, sink), self._left, source, sink)
             except Declined as declined:
-                if declined.refusal:
-                    movers = tuple(other for other in movers if not other.only_when_cold)
+                if rest and not declined.refusal:
+                    movers = (rest[0], kind, *rest[1:])  # as good, and it may give the turn back
+                else:
+                    movers = tuple(other for other in rest if not other.only_when_cold)
                 why = f"{source} -> {sink}: {kind.name}: {declined}"
                 if declined.refusal or not movers:
                     _stats.refuse(why, descriptor=True)
