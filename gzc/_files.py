@@ -53,6 +53,10 @@ class _FileEnd(Doer, End):
             self._storage = _disk.storage(self.fileno())
         return self._storage
 
+    def flush(self) -> None:
+        """Write out what the object still has to write: by the pool where that may take long."""
+        self.do(self.storage is not Storage.REMOTE or isinstance(self._file, io.RawIOBase), self._file.flush, ())
+
     def settle(self, count: int) -> None:
         self.offset += count
         if not self._file.closed:
@@ -73,7 +77,7 @@ class FileSource(_FileEnd, Source):
 
     def check(self) -> None:
         if isinstance(self._file, io.BufferedRandom):
-            self._file.flush()  # unflushed writes are part of the file; it also drops the stale read buffer
+            self.flush()  # unflushed writes are part of the file; it also drops the stale read buffer
             self.grow()
         self.offset = self._next = self._file.tell()  # a description may be older than a seek
 
@@ -151,7 +155,7 @@ class SectionSource(FileSource):
 
     def check(self) -> None:
         if isinstance(self._file, io.BufferedRandom):
-            self._file.flush()
+            self.flush()
 
     def settle(self, count: int) -> None:
         self.offset += count
@@ -183,9 +187,6 @@ class FileSink(_FileEnd, Sink):
         taken: int = self.do(self.swift(len(data)), _syscalls.write_at, (self.fileno(),), data, self._next)
         self._next += taken
         return taken
-
-    def flush(self) -> None:
-        self._file.flush()
 
     def settle(self, count: int) -> None:
         super().settle(count)

@@ -11,6 +11,7 @@ import random
 import socket as native
 import subprocess
 import sys
+import time
 import types
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
@@ -82,6 +83,36 @@ class Peer:
     def kill(self) -> None:
         if self._greenlet is not None:
             self._greenlet.kill()
+
+
+class Ticker:
+    """The longest time that the hub gave nobody else the processor, in seconds."""
+
+    def __init__(self, ends: "Ends") -> None:
+        self.gap = 0.0
+        self._ends = ends
+
+    def __enter__(self) -> "Ticker":
+        self._greenlet = self._ends.spawn(self._tick)
+        gevent.idle()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        gevent.sleep(0.002)  # the last gap is measured when it is over
+        self._greenlet.kill()
+
+    def _tick(self) -> None:
+        last = time.monotonic()
+        while True:
+            gevent.sleep(0.001)
+            now = time.monotonic()
+            self.gap, last = max(self.gap, now - last), now
+
+
+def arrives(sock: gsocket.socket, peer: Peer) -> bytes:
+    """All that `peer` receives once `sock` is closed."""
+    sock.close()
+    return peer.all()
 
 
 class Ends:

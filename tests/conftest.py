@@ -7,7 +7,34 @@ from pathlib import Path
 
 import pytest
 
+from gzc import _disk, _hub, _syscalls
+
+from ._ends import Ends
 from ._server import Folder
+
+
+@pytest.fixture
+def ends(tmp_path: Path) -> Iterator[Ends]:
+    """What makes ends, and closes them; afterwards no transfer may still claim one."""
+    with Ends(tmp_path) as made:
+        yield made
+    left = dict(_hub._claims)
+    _hub._claims.clear()  # the next test is not to blame
+    assert left == {}
+
+
+@pytest.fixture
+def latches(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """What the kernel is remembered not to have; forgotten after the test."""
+    missing = dict(_syscalls._missing)
+    monkeypatch.setattr(_syscalls, "_missing", missing)
+    return missing
+
+
+@pytest.fixture
+def remote(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every file is on storage gzc does not know: all that touches it goes to the pool."""
+    monkeypatch.setattr(_disk, "storage", lambda fd: _disk.Storage.REMOTE)
 
 
 @pytest.fixture(scope="session")

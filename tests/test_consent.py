@@ -17,7 +17,6 @@ import ssl
 import tarfile
 import tempfile
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any, NoReturn
 
 import gevent
@@ -32,12 +31,6 @@ from gzc import _consent
 from ._ends import MIB, PATIENCE, Ends
 
 CONTENT = bytes(range(97, 123)) * 4000
-
-
-@pytest.fixture
-def ends(tmp_path: Path) -> Iterator[Ends]:
-    with Ends(tmp_path) as made:
-        yield made
 
 
 def received(ends: Ends, source: Any, mechanism: str) -> bytes:

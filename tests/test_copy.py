@@ -35,12 +35,6 @@ SIZES = (0, 1, 42, 1025, 4097, 32 * KIB, BEYOND_SMALL, MIB + 3, 5 * MIB)
 HEAD, TAIL = b"head\n", b"END"
 
 
-@pytest.fixture
-def ends(tmp_path: Path) -> Iterator[Ends]:
-    with Ends(tmp_path) as made:
-        yield made
-
-
 @contextlib.contextmanager
 def no_small() -> Iterator[None]:
     """Every size takes the fast path."""

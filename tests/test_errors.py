@@ -30,12 +30,6 @@ from gzc._config import Config
 from ._ends import KIB, MIB, PATIENCE, Ends, is_at, payload, python
 
 
-@pytest.fixture
-def ends(tmp_path: Path) -> Iterator[Ends]:
-    with Ends(tmp_path) as made:
-        yield made
-
-
 @contextlib.contextmanager
 def nothing_moves() -> Iterator[None]:
     with gzc.trace() as t:
@@ -396,11 +390,14 @@ def test_a_full_disk_is_enospc_with_the_exact_count(ends: Ends, tiny_disk: Path,
     try:
         with pytest.raises(OSError, match="No space") as caught:
             gzc.copy(src, sink)
-        moved = caught.value.transfer.moved  # type: ignore[attr-defined]
+        transfer: gzc.Transfer = caught.value.transfer  # type: ignore[attr-defined]
+        moved = transfer.moved
         assert sink.tell() == moved
         assert path.stat().st_size == moved == 64 * KIB
         if source == "file":
             is_at(src, moved, content)
+        taken = transfer.reclaim()
+        assert taken == content[moved:][: len(taken)]
     finally:
         with contextlib.suppress(OSError):
             sink.close()

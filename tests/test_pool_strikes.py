@@ -10,8 +10,6 @@ import errno
 import gc
 import os
 import weakref
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import gevent
@@ -19,7 +17,7 @@ import pytest
 from gevent import monkey
 
 import gzc
-from gzc import _disk, _from_file, _hub, _pipe, _syscalls
+from gzc import _disk, _from_file, _pipe, _syscalls
 
 from ._ends import MIB, PATIENCE, Ends, error, open_fds_unchanged, payload
 from ._pairs import raised
@@ -28,18 +26,6 @@ from .test_disk import Held
 CONTENT = payload(MIB + 3)
 
 pytestmark = pytest.mark.usefixtures("remote")
-
-
-@pytest.fixture
-def ends(tmp_path: Path) -> Iterator[Ends]:
-    with Ends(tmp_path) as made:
-        yield made
-    assert _hub._claims == {}
-
-
-@pytest.fixture
-def remote(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_disk, "storage", lambda fd: _disk.Storage.REMOTE)
 
 
 def test_a_result_is_booked_once(ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ import itertools
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,20 @@ from gevent.threadpool import ThreadPool
 import gzc
 from gzc import _hub, _movers, _syscalls
 
-from ._ends import BEYOND_SMALL, CHUNK, MIB, PATIENCE, Ends, Peer, Script, error, is_at, open_fds_unchanged, payload
+from ._ends import (
+    BEYOND_SMALL,
+    CHUNK,
+    MIB,
+    PATIENCE,
+    Ends,
+    Peer,
+    Script,
+    arrives,
+    error,
+    is_at,
+    open_fds_unchanged,
+    payload,
+)
 
 CONTENT = payload(2 * MIB + 3)
 
@@ -34,25 +47,6 @@ CONTENT = payload(2 * MIB + 3)
 DECLINES = ("EINVAL", "EOPNOTSUPP", "ENOSYS", "ESPIPE", "EPERM", "EOVERFLOW", "ENODATA")
 #: Errnos that are the truth about the disk or the peer.
 TRUTHS = ("EIO", "ENOSPC", "EPIPE", "ECONNRESET", "ETIMEDOUT", "ENOTCONN", "ENOMEM", "EBADF", "EFBIG", "EDQUOT")
-
-
-@pytest.fixture
-def ends(tmp_path: Path) -> Iterator[Ends]:
-    with Ends(tmp_path) as made:
-        yield made
-
-
-@pytest.fixture
-def latches(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """What the kernel is remembered not to have; forgotten after the test."""
-    missing = dict(_syscalls._missing)
-    monkeypatch.setattr(_syscalls, "_missing", missing)
-    return missing
-
-
-def arrives(sock: gsocket.socket, peer: Peer) -> bytes:
-    sock.close()
-    return peer.all()
 
 
 # -- F: what files do --------------------------------------------------------------------------------------

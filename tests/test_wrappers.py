@@ -10,29 +10,18 @@ import io
 import os
 import shutil
 import socket as native
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import gevent
 import pytest
 
 import gzc
-from gzc import _hub
 
 from ._ends import KIB, MIB, PATIENCE, Ends, payload
 from ._pairs import HEAD, SINKS, SOURCES, Given
 
 CONTENT = payload(MIB + 3)
-
-
-@pytest.fixture
-def ends(tmp_path: Path) -> Iterator[Ends]:
-    with Ends(tmp_path) as made:
-        yield made
-    left = dict(_hub._claims)
-    _hub._claims.clear()  # the next test is not to blame
-    assert left == {}
 
 
 def given(ends: Ends, source: str) -> Given:
