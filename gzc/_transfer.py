@@ -24,7 +24,7 @@ from ._endpoint import Sink, Source
 from ._errors import BusyError, NotZeroCopyError, TransferClosedError
 from ._memory import Cursor, MemorySource
 from ._movers import Declined, Head, Mover, UserSpace
-from ._pump import Tally, pump
+from ._pump import pump
 from ._routes import Plan, plan
 
 _ATTRIBUTE = "_gzc_transfers"
@@ -211,7 +211,7 @@ class Transfer:
         """Run one mover to its end, and settle what went past both ends, whatever ended it."""
         if source.limit is not None:
             left = min(left, source.limit)
-        tally = Tally()
+        tally = _stats.Tally(mover)
         self._settled = False  # a signal handler may strike in the ``finally``, too
         try:
             pump(mover, left, sink, tally, self._observers)
@@ -232,7 +232,7 @@ class Transfer:
                     source.settle(tally.moved + len(self._held))
             self._settled = True
 
-    def _book_late(self, mover: Mover, exc: BaseException, tally: Tally) -> None:
+    def _book_late(self, mover: Mover, exc: BaseException, tally: _stats.Tally) -> None:
         """``exc`` struck between a call and its booking: find out what the call did, or admit not to know."""
         late = mover.despite(exc)
         if late is None:
@@ -240,7 +240,7 @@ class Transfer:
             return
         mover.unsure = False
         tally.moved += late
-        _stats.fold(mover.name, 0, late, 0)
+        _stats.book(mover.name, 0, late, 0)
         if late:
             with contextlib.suppress(Exception):  # the copy is interrupted already, and by the caller's own
                 for observer in self._observers:
