@@ -1,7 +1,7 @@
 """``Source`` and ``Sink``: pure descriptions of where bytes come from and go to.
 
 Rules of this file: an endpoint knows, the pump moves. A wrapper composes by returning a new description
-(``limited``, ``settling``, ``observing``); it never performs the copy itself. Go lets wrappers perform,
+(``limited``, ``settling``, ``heading`` and so on); it never performs the copy itself. Go lets wrappers perform,
 and pays with types whose only purpose is to hide a method from the recursion.
 """
 
@@ -134,6 +134,9 @@ class Source(End):
     records: bool = False
     #: Whether there may be bytes above the descriptor, for ``head`` to hand out first.
     buffered: bool = False
+    #: Whether the object's own ``read`` is to be asked where the bytes below end.
+    asks_at_end: bool = False
+    _translations: tuple[Callable[[Exception], Exception], ...] = ()
 
     def read(self, count: int) -> bytes | memoryview:
         """Up to ``count`` bytes, empty at end of file. The view is valid until the next call."""
@@ -168,6 +171,32 @@ class Source(End):
         new.buffered = True
         new.head = lambda count: take(count) or below(count)  # type: ignore[method-assign]
         return new
+
+    def ending(self: _S) -> _S:
+        """A description at whose end the object's own ``read`` has the last word.
+
+        Only the wrapper knows whether an end is one: a body shorter than promised, or longer than allowed, is
+        an error that its ``read`` raises. Of wrappers around one another the outermost is asked.
+        """
+        new = copy.copy(self)
+        new.asks_at_end = True
+        return new
+
+    def failing(self: _S, translate: Callable[[Exception], Exception]) -> _S:
+        """A description that puts ``translate(exc)`` in the place of an ``OSError`` of what is below.
+
+        For wrappers whose ``read`` answers with an exception of their own. Those of nested wrappers are asked
+        from the inside out, each with what the last one gave.
+        """
+        new = copy.copy(self)
+        new._translations = (*self._translations, translate)
+        return new
+
+    def failure(self, exc: Exception) -> Exception:
+        """What a reader of the outermost wrapper sees of ``exc``, which came from below."""
+        for translate in self._translations:
+            exc = translate(exc)
+        return exc
 
     def limited(self: _S, count: int) -> _S:
         """A description of at most the next ``count`` bytes; the smallest of nested limits counts."""
