@@ -42,7 +42,10 @@ LEAST = 128 * 1024
 
 def _stream_below(obj: object) -> Any:
     """The description of ``obj`` if a stream socket is below, as it is; None for everything else."""
-    source = gzc.source(obj)
+    try:
+        source = gzc.source(obj)
+    except (TypeError, ValueError, OSError):  # closed, or says that it cannot be read, as Django's stream does
+        return None
     return source if source.kind is gzc.Kind.STREAM else None
 
 

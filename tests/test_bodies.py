@@ -323,7 +323,9 @@ def chunked(body: bytes, step: int) -> bytes:
     return b"".join(b"%x\r\n%s\r\n" % (len(piece), piece) for piece in [*pieces, b""])
 
 
-@pytest.mark.parametrize("target", ["/bare/save?how=copy", "/bare/save", "/flask/stream", "/flask/most?most=99999999"])
+@pytest.mark.parametrize(
+    "target", ["/bare/save?how=copy", "/bare/save", "/flask/stream", "/flask/most?most=99999999", "/django/environ"]
+)
 def test_chunked_body_keeps_its_own_way(stack: Stack, target: str) -> None:
     body = content(200 * KIB)
 
