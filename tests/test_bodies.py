@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from gunicorn.http.body import Body
 
 from ._http import PATIENCE
 from ._server import APPS, Folder, Gunicorn
@@ -470,10 +471,11 @@ def test_pause_longer_than_the_timeout(stack: Stack, by: str, error: str, how: s
 
 @pytest.mark.parametrize("by", ["socket", "greenlet"])
 def test_connection_after_an_interruption(gunicorn: Stack, by: str) -> None:
-    """gunicorn reuses it after a greenlet's timeout, and not after an error of the socket."""
+    """gunicorn >= 26 reuses it after a greenlet's timeout, and not after an error of the socket."""
+    marks = "failed" in Body.__init__.__code__.co_names
     body = content(400_000)
     ends = []
-    for stock in (False, True):
+    for stock in (False, True) if marks else (False,):  # before it lost the bytes read until then, and waited for ever
         server = gunicorn.server(stock=stock)
         with Connection(server) as connection, Connection(server) as other:
             connection.send(head(f"/bare/interrupted?by={by}", content_length=len(body)), body[:250_000])
@@ -486,7 +488,7 @@ def test_connection_after_an_interruption(gunicorn: Stack, by: str) -> None:
                 ends.append(connection.reply().status)
             except ConnectionError:
                 ends.append(0)
-    assert ends[0] == ends[1]
+    assert set(ends) == {0 if marks and by == "socket" else 200}
 
 
 @pytest.mark.parametrize("how", ["seam", "copy"])
