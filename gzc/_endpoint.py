@@ -144,7 +144,7 @@ class Source(End):
     least: int = 0
     #: Whether the object's own ``read`` is to be asked where the bytes below end.
     asks_at_end: bool = False
-    _translations: tuple[Callable[[Exception], Exception], ...] = ()
+    _translations: tuple[Callable[[BaseException], BaseException], ...] = ()
 
     def read(self, count: int) -> bytes | memoryview:
         """Up to ``count`` bytes, empty at end of file. The view is valid until the next call."""
@@ -197,18 +197,19 @@ class Source(End):
         new.asks_at_end = True
         return new
 
-    def failing(self: _S, translate: Callable[[Exception], Exception]) -> _S:
-        """A description that puts ``translate(exc)`` in the place of an ``OSError`` of what is below.
+    def failing(self: _S, translate: Callable[[BaseException], BaseException]) -> _S:
+        """A description that puts ``translate(exc)`` in the place of what strikes while this end is read.
 
-        For wrappers whose ``read`` answers with an exception of their own. Those of nested wrappers are asked
-        from the inside out, each with what the last one gave.
+        For wrappers whose ``read`` answers with an exception of its own, or closes something when one passes
+        through, a ``gevent.Timeout`` too: what is to stay itself is given back. Those of nested wrappers are
+        asked from the inside out, each with what the last one gave.
         """
         new = _copy(self)
         new._translations = (*self._translations, translate)
         return new
 
-    def failure(self, exc: Exception) -> Exception:
-        """What a reader of the outermost wrapper sees of ``exc``, which came from below."""
+    def failure(self, exc: BaseException) -> BaseException:
+        """What a reader of the outermost wrapper sees of ``exc``, which struck while this end was read."""
         for translate in self._translations:
             exc = translate(exc)
         return exc

@@ -220,7 +220,7 @@ class Transfer:
         except BaseException as exc:
             if mover.unsure:
                 self._book_late(mover, exc, tally)
-            if isinstance(exc, OSError) and mover.blocked_on is source:
+            if mover.blocked_on is source and not isinstance(exc, Declined):
                 seen = source.failure(exc)
                 if seen is not exc:
                     raise seen  # noqa: B904 - its context is what it would be, had the wrapper raised it

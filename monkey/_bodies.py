@@ -30,7 +30,7 @@ from typing import Any
 
 import gzc
 
-from ._ledger import Row
+from ._ledger import Row, Unknown
 
 Describe = Callable[[Any], Any]
 
@@ -94,11 +94,11 @@ def _body(self: Any) -> Any:
     return _counted(below.heading(take), left, settle).failing(_marking(self))
 
 
-def _marking(body: Any) -> Callable[[Exception], Exception]:
+def _marking(body: Any) -> Callable[[BaseException], BaseException]:
     """gunicorn >= 26 does not reuse a connection on which reading a body failed."""
 
-    def mark(exc: Exception) -> Exception:
-        if hasattr(body, "failed"):
+    def mark(exc: BaseException) -> BaseException:
+        if isinstance(exc, Exception) and hasattr(body, "failed"):
             body.failed = True
         return exc
 
@@ -140,7 +140,7 @@ def _werkzeug_stream(self: Any) -> Any:
     def settle(count: int) -> None:
         self._pos += count
 
-    def translate(exc: Exception) -> Exception:
+    def translate(exc: BaseException) -> BaseException:
         if isinstance(exc, (OSError, ValueError)):
             try:
                 self.on_disconnect(error=exc)
@@ -182,9 +182,9 @@ def _django_request(self: Any) -> Any:
     return below.heading(begin).failing(_unreadable).ending()
 
 
-def _unreadable(exc: Exception) -> Exception:
+def _unreadable(exc: BaseException) -> BaseException:
     if isinstance(exc, OSError):
-        seen: Exception = sys.modules["django.http.request"].UnreadablePostError(*exc.args)
+        seen: OSError = sys.modules["django.http.request"].UnreadablePostError(*exc.args)
         seen.__cause__ = exc
         return seen
     return exc
@@ -194,8 +194,17 @@ def _unreadable(exc: Exception) -> Exception:
 
 
 def _row(module: str, owner: str, describe: Describe, witness: str, *knows: str) -> Row:
-    path = f"{owner}.__gzc_source__"
-    return Row(module, path, lambda _missing: describe, knows=frozenset(knows), witness=f"{owner}.{witness}")
+    """Adds ``describe`` to a class whose method ``witness`` mentions the attributes it relies on."""
+
+    def make(_missing: object) -> Describe:
+        method = getattr(getattr(sys.modules[module], owner), witness, None)
+        code = getattr(method, "__code__", None)  # not what is below a wrapper, which wants to see every call
+        absent = set(knows).difference(code.co_names if code is not None else ())
+        if absent:
+            raise Unknown(f"{module}.{owner}.{witness} no longer mentions {', '.join(sorted(absent))}")
+        return describe
+
+    return Row(module, f"{owner}.__gzc_source__", make)
 
 
 GUNICORN = (_row("gunicorn.http.body", "Body", _body, "read", "buf", "getvalue", "BytesIO"),)

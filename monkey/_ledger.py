@@ -28,9 +28,6 @@ class Row:
         for an attribute that is added, and left alone where it exists.
     eager
         Import the module to patch it; else wait until somebody does.
-    witness
-        For an attribute that is added and relies on others: the function beside it whose code must mention
-        the names in ``knows``.
     """
 
     module: str
@@ -38,7 +35,6 @@ class Row:
     make: Callable[[Any], Any]
     knows: frozenset[str] = frozenset()
     eager: bool = False
-    witness: str = ""
 
     def __str__(self) -> str:
         return f"{self.module}.{self.path}"
@@ -94,11 +90,10 @@ class Ledger:
             raise Unknown(f"there is no {row}")
         name = row.path.rpartition(".")[2]
         original = vars(owner).get(name, MISSING)
-        adds = not row.knows or row.witness
-        if adds and original is not MISSING:
+        if not row.knows and original is not MISSING:
             replacement = original  # it has that by itself
         else:
-            _check_shape(row, _found(row.module, row.witness) if row.witness else original)
+            _check_shape(row, original)
             replacement = row.make(original)
             setattr(owner, name, replacement)
         self._entries[row] = _Entry(owner, name, original, replacement)
@@ -131,24 +126,19 @@ def arrived(module: str) -> bool:
 
 
 def _owner(row: Row) -> Any:
-    return _found(row.module, row.path.rpartition(".")[0])
-
-
-def _found(module: str, path: str) -> Any:
-    found: Any = sys.modules.get(module, MISSING)
-    for step in path.split(".") if path else ():
-        found = getattr(found, step, MISSING)
-    return found
+    owner: Any = sys.modules.get(row.module, MISSING)
+    for step in row.path.split(".")[:-1]:
+        owner = getattr(owner, step, MISSING)
+    return owner
 
 
 def _check_shape(row: Row, original: Any) -> None:
     if not row.knows:
         return
     # Not what is below a wrapper: whoever put that there wants to see every call, and we might not make it.
-    known = f"{row.module}.{row.witness}" if row.witness else str(row)
     code = getattr(original, "__code__", None)
     if code is None:
-        raise Unknown(f"{known} is not the function it was")
+        raise Unknown(f"{row} is not the function it was")
     absent = row.knows.difference(code.co_names, code.co_varnames, code.co_freevars)
     if absent:
-        raise Unknown(f"{known} no longer mentions {', '.join(sorted(absent))}")
+        raise Unknown(f"{row} no longer mentions {', '.join(sorted(absent))}")
