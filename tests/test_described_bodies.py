@@ -193,6 +193,7 @@ def test_what_the_application_has_read_is_not_read_again(ends: Ends, server: str
     sink = bytearray(stream.read(1000 + rest))
     sink += stream.readline()
     stream_read = len(sink)
+    assert gzc.source(stream).limit == SIZE - stream_read
     assert gzc.copy(stream, sink) == SIZE - stream_read
     assert sink == CONTENT
     assert request.counted() == SIZE
@@ -318,6 +319,17 @@ def test_own_read_of_the_outermost_wrapper_is_asked(ends: Ends) -> None:
     request.there.close()
 
 
+@servers
+def test_description_without_its_object_ends_at_its_limit(ends: Ends, server: str) -> None:
+    """A seam may copy from a description; there is no own read to ask then, and the socket's is not one."""
+    request = Request(ends)
+    body = SERVERS[server](request)
+    ends.spawn(request.send_rest, SIZE, NEXT)
+    assert gzc.copy(gzc.source(body), ends.file(mode="wb")) == SIZE
+    below = body.reader.unreader.read if server == "gunicorn" else body.rfile.read
+    assert below(len(NEXT)) == NEXT
+
+
 def test_error_of_the_sink_is_not_taken_for_one_of_the_client(ends: Ends) -> None:
     request = Request(ends)
     body = request.gunicorn()
@@ -384,6 +396,12 @@ def declined(ends: Ends) -> dict[str, Callable[[], Any]]:
         body.read = lambda size=None: b""  # type: ignore[method-assign]
         return body
 
+    def other_read() -> Any:
+        body = Body(LengthReader(unreader, SIZE))
+        request = django(body)
+        request._stream._read = body.readline
+        return request
+
     return {
         "gunicorn, chunked": lambda: Body(ChunkedReader(Request(), unreader)),
         "gunicorn, to the end": lambda: Body(EOFReader(unreader)),
@@ -392,11 +410,13 @@ def declined(ends: Ends) -> dict[str, Callable[[], Any]]:
         "gunicorn, counted above": lambda: Counting(LengthReader(unreader, SIZE)),
         "gunicorn, counted in the instance": patched,
         "pywsgi, chunked": lambda: pywsgi.Input(here.makefile("rb"), None, chunked_input=True),
+        "pywsgi, chunked and a length": lambda: pywsgi.Input(here.makefile("rb"), SIZE, chunked_input=True),
         "pywsgi, without a length": lambda: pywsgi.Input(here.makefile("rb"), None),
         "Werkzeug, forgiving": lambda: Lenient(Body(LengthReader(unreader, SIZE)), SIZE),
         "Werkzeug, memory below": lambda: werkzeug(Lines(CONTENT)),
         "Werkzeug, chunked below": lambda: werkzeug(Body(ChunkedReader(Request(), unreader))),
         "Django, memory below": lambda: django(Lines(CONTENT)),
+        "Django, another way to read below": other_read,
         "Django, counted below": lambda: django(Counting(LengthReader(unreader, SIZE))),
     }
 
@@ -411,11 +431,13 @@ def declined(ends: Ends) -> dict[str, Callable[[], Any]]:
         "gunicorn, counted above",
         "gunicorn, counted in the instance",
         "pywsgi, chunked",
+        "pywsgi, chunked and a length",
         "pywsgi, without a length",
         "Werkzeug, forgiving",
         "Werkzeug, memory below",
         "Werkzeug, chunked below",
         "Django, memory below",
+        "Django, another way to read below",
         "Django, counted below",
     ],
 )
