@@ -16,9 +16,9 @@ Django WSGIRequest      ``_stream``                                           ``
 
 Chunked bodies, HTTP/2, TLS and bodies that end with the connection keep their own ``read``.
 
-Rules of this file: it describes, and never takes a byte itself but in a function that runs while the copy does.
-The end of a body, its errors and its limits are the wrapper's own code's business. What has not the attributes
-it is known by is declined.
+Rules of this file: it describes, and takes a byte only in a function that runs while the copy does. The end of a
+body, its errors and its limits are told by the wrapper's own code. What lacks the attributes it is known by is
+declined.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def _body(self: Any) -> Any:
 
 
 def _marking(body: Any) -> Callable[[BaseException], BaseException]:
-    """gunicorn >= 26 does not reuse a connection on which reading a body failed."""
+    """gunicorn >= 27 does not reuse a connection on which reading a body failed."""
 
     def mark(exc: BaseException) -> BaseException:
         if isinstance(exc, Exception) and hasattr(body, "failed"):
@@ -202,7 +202,13 @@ def _row(module: str, owner: str, describe: Describe, witness: str, *knows: str)
         absent = set(knows).difference(code.co_names if code is not None else ())
         if absent:
             raise Unknown(f"{module}.{owner}.{witness} no longer mentions {', '.join(sorted(absent))}")
-        return describe
+        return describe_or_decline
+
+    def describe_or_decline(self: Any) -> Any:
+        try:
+            return describe(self)
+        except AttributeError:  # another version, or a subclass that never called our ``__init__``
+            return None
 
     return Row(module, f"{owner}.__gzc_source__", make)
 

@@ -471,7 +471,7 @@ def test_pause_longer_than_the_timeout(stack: Stack, by: str, error: str, how: s
 
 @pytest.mark.parametrize("by", ["socket", "greenlet"])
 def test_connection_after_an_interruption(gunicorn: Stack, by: str) -> None:
-    """gunicorn >= 26 reuses it after a greenlet's timeout, and not after an error of the socket."""
+    """gunicorn >= 27 reuses it after a greenlet's timeout, and not after an error of the socket."""
     marks = "failed" in Body.__init__.__code__.co_names
     body = content(400_000)
     ends = []

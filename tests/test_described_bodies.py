@@ -134,6 +134,24 @@ def test_spliced_and_the_next_request_is_left_alone(ends: Ends, server: str, wra
     assert below(len(NEXT)) == NEXT
 
 
+@pytest.mark.parametrize("wrapper", ["Werkzeug", "Django"])
+def test_frameworks_over_a_plain_rfile(ends: Ends, wrapper: str) -> None:
+    """wsgiref and runserver hand out the connection's makefile; the framework's own length is the only end."""
+    request = Request(ends, ahead=0)
+    rfile = request.here.makefile("rb")
+    stream = WRAPPERS[wrapper](rfile)
+    request.there.sendall(b"PUT / HTTP/1.1\r\n")
+    assert rfile.readline() == b"PUT / HTTP/1.1\r\n"
+    file = ends.file(mode="w+b")
+    ends.spawn(request.send_rest, SIZE, NEXT)
+    with gzc.trace() as trace:
+        assert gzc.copy(stream, file) == SIZE
+    assert trace.bytes["splice"] > SIZE - 16 * KIB
+    file.seek(0)
+    assert file.read() == CONTENT
+    assert rfile.read(len(NEXT)) == NEXT
+
+
 @servers
 def test_next_request_in_the_buffer_stays_there(ends: Ends, server: str) -> None:
     """The length ends inside what was read ahead: D12."""
@@ -407,6 +425,7 @@ def declined(ends: Ends) -> dict[str, Callable[[], Any]]:
         "gunicorn, to the end": lambda: Body(EOFReader(unreader)),
         "gunicorn, not a socket": lambda: Body(LengthReader(IterUnreader([b"x"]), SIZE)),
         "gunicorn, TLS": tls,
+        "gunicorn, half made": lambda: Body.__new__(Body),
         "gunicorn, counted above": lambda: Counting(LengthReader(unreader, SIZE)),
         "gunicorn, counted in the instance": patched,
         "pywsgi, chunked": lambda: pywsgi.Input(here.makefile("rb"), None, chunked_input=True),
@@ -428,6 +447,7 @@ def declined(ends: Ends) -> dict[str, Callable[[], Any]]:
         "gunicorn, to the end",
         "gunicorn, not a socket",
         "gunicorn, TLS",
+        "gunicorn, half made",
         "gunicorn, counted above",
         "gunicorn, counted in the instance",
         "pywsgi, chunked",
