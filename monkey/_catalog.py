@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from . import _gunicorn, _hooks, _socket
+from . import _bodies, _gunicorn, _hooks, _socket
 from ._ledger import Row
 
 
@@ -66,5 +66,29 @@ SEAMS = (
             ),
             *(Row("gunicorn.http.wsgi", f"FileWrapper.{name}", make) for name, make in _gunicorn.WRAPPER_METHODS),
         ),
+    ),
+    Seam(
+        "gunicorn-bodies",
+        why="a request body of known length is a socket below two buffers, and nothing says so",
+        reaches="uploads to gunicorn's gevent worker: gzc.copy(environ['wsgi.input'], file), request.stream",
+        rows=_bodies.GUNICORN,
+    ),
+    Seam(
+        "pywsgi-bodies",
+        why="a request body of known length is a socket below a counter, and nothing says so",
+        reaches="uploads to gevent.pywsgi: gzc.copy(environ['wsgi.input'], file), request.stream",
+        rows=_bodies.PYWSGI,
+    ),
+    Seam(
+        "werkzeug-bodies",
+        why="MAX_CONTENT_LENGTH puts one more counter around the body",
+        reaches="request.stream in Flask and Werkzeug",
+        rows=_bodies.WERKZEUG,
+    ),
+    Seam(
+        "django-bodies",
+        why="a request is a reader around a counter around the body",
+        reaches="gzc.copy(request, file) in Django",
+        rows=_bodies.DJANGO,
     ),
 )
