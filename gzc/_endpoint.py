@@ -134,6 +134,8 @@ class Source(End):
     records: bool = False
     #: Whether there may be bytes above the descriptor, for ``head`` to hand out first.
     buffered: bool = False
+    #: To be told what struck while this end was read or waited for.
+    _failures: tuple[Callable[[BaseException], None], ...] = ()
 
     def read(self, count: int) -> bytes | memoryview:
         """Up to ``count`` bytes, empty at end of file. The view is valid until the next call."""
@@ -167,6 +169,21 @@ class Source(End):
         new, below = copy.copy(self), self.head
         new.buffered = True
         new.head = lambda count: take(count) or below(count)  # type: ignore[method-assign]
+        return new
+
+    def fail(self, exc: BaseException) -> None:
+        """``exc`` struck while this end was read or waited for, and not the sink."""
+        for told in self._failures:
+            told(exc)
+
+    def failing(self: _S, told: Callable[[BaseException], None]) -> _S:
+        """A description that also calls ``told`` with what struck while this end was read or waited for.
+
+        For wrappers whose ``read`` closes something when it fails, or fails in words of its own: what ``told``
+        raises takes the exception's place.
+        """
+        new = copy.copy(self)
+        new._failures = (*self._failures, told)
         return new
 
     def limited(self: _S, count: int) -> _S:

@@ -218,6 +218,8 @@ class Transfer:
         except BaseException as exc:
             if mover.unsure:
                 self._book_late(mover, exc, tally)
+            if mover.blocked_on is source and not isinstance(exc, Declined):
+                source.fail(exc)
             raise
         finally:
             self.moved += tally.moved
