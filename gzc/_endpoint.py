@@ -134,8 +134,7 @@ class Source(End):
     records: bool = False
     #: Whether there may be bytes above the descriptor, for ``head`` to hand out first.
     buffered: bool = False
-    #: To be told what struck while this end was read or waited for.
-    _failures: tuple[Callable[[BaseException], None], ...] = ()
+    _translations: tuple[Callable[[BaseException], BaseException], ...] = ()
 
     def read(self, count: int) -> bytes | memoryview:
         """Up to ``count`` bytes, empty at end of file. The view is valid until the next call."""
@@ -171,20 +170,22 @@ class Source(End):
         new.head = lambda count: take(count) or below(count)  # type: ignore[method-assign]
         return new
 
-    def fail(self, exc: BaseException) -> None:
-        """``exc`` struck while this end was read or waited for, and not the sink."""
-        for told in self._failures:
-            told(exc)
+    def failing(self: _S, translate: Callable[[BaseException], BaseException]) -> _S:
+        """A description that puts ``translate(exc)`` in the place of what strikes while this end is read.
 
-    def failing(self: _S, told: Callable[[BaseException], None]) -> _S:
-        """A description that also calls ``told`` with what struck while this end was read or waited for.
-
-        For wrappers whose ``read`` closes something when it fails, or fails in words of its own: what ``told``
-        raises takes the exception's place.
+        For wrappers whose ``read`` answers with an exception of its own, or closes something when one passes
+        through, a ``gevent.Timeout`` too: what is to stay itself is given back. Those of nested wrappers are
+        asked from the inside out, each with what the last one gave.
         """
         new = copy.copy(self)
-        new._failures = (*self._failures, told)
+        new._translations = (*self._translations, translate)
         return new
+
+    def failure(self, exc: BaseException) -> BaseException:
+        """What a reader of the outermost wrapper sees of ``exc``, which struck while this end was read."""
+        for translate in self._translations:
+            exc = translate(exc)
+        return exc
 
     def limited(self: _S, count: int) -> _S:
         """A description of at most the next ``count`` bytes; the smallest of nested limits counts."""

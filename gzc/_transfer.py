@@ -219,7 +219,9 @@ class Transfer:
             if mover.unsure:
                 self._book_late(mover, exc, tally)
             if mover.blocked_on is source and not isinstance(exc, Declined):
-                source.fail(exc)
+                seen = source.failure(exc)
+                if seen is not exc:
+                    raise seen  # noqa: B904 - its context is what it would be, had the wrapper raised it
             raise
         finally:
             self.moved += tally.moved

@@ -138,9 +138,10 @@ def body(response: Any) -> Any:
             if not response.length and response.fp is not None:
                 response._close_conn()  # as ``read`` does (hard case O13): it gives the connection back
 
-    def failed(exc: BaseException) -> None:
+    def failed(exc: BaseException) -> BaseException:
         if isinstance(exc, TimeoutError):
             file.raw._timeout_occurred = True  # as ``SocketIO`` does: it refuses to be read after that
+        return exc
 
     source = source.settling(consumed).failing(failed)
     return source if length is None else source.limited(length)

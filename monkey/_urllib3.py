@@ -79,9 +79,12 @@ def body(response: Any) -> Any:
         if original.isclosed():
             response.release_conn()
 
-    def failed(exc: BaseException) -> None:
-        with response._error_catcher():  # it closes what must not be used again, and chooses the words
-            raise exc
+    def failed(exc: BaseException) -> BaseException:
+        try:
+            with response._error_catcher():  # it closes what must not be used again, and chooses the words
+                raise exc
+        except BaseException as seen:  # noqa: BLE001 - given back, to be raised there
+            return seen
 
     return source.settling(consumed).failing(failed)
 
