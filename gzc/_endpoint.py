@@ -134,6 +134,8 @@ class Source(End):
     records: bool = False
     #: Whether there may be bytes above the descriptor, for ``head`` to hand out first.
     buffered: bool = False
+    #: Whether the object's own ``read`` is to be asked where the bytes below end.
+    asks_at_end: bool = False
     _translations: tuple[Callable[[BaseException], BaseException], ...] = ()
 
     def read(self, count: int) -> bytes | memoryview:
@@ -168,6 +170,16 @@ class Source(End):
         new, below = copy.copy(self), self.head
         new.buffered = True
         new.head = lambda count: take(count) or below(count)  # type: ignore[method-assign]
+        return new
+
+    def ending(self: _S) -> _S:
+        """A description at whose end the object's own ``read`` has the last word.
+
+        Only the wrapper knows whether an end is one: a body shorter than promised, or longer than allowed, is
+        an error that its ``read`` raises. Of wrappers around one another the outermost is asked.
+        """
+        new = copy.copy(self)
+        new.asks_at_end = True
         return new
 
     def failing(self: _S, translate: Callable[[BaseException], BaseException]) -> _S:

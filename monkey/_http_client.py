@@ -126,7 +126,7 @@ def body(response: Any) -> Any:
         known = response.chunked is False and (isinstance(length, int) or (length is None and response.will_close))
     except AttributeError:
         return None
-    if file is None or not known or not hasattr(response, "_close_conn"):
+    if file is None or not known:
         return None
     source = gzc.source(file)
     if source.kind is not gzc.Kind.STREAM:
@@ -135,15 +135,13 @@ def body(response: Any) -> Any:
     def consumed(count: int) -> None:
         if response.length is not None:
             response.length -= count
-            if not response.length and response.fp is not None:
-                response._close_conn()  # as ``read`` does (hard case O13): it gives the connection back
 
     def failed(exc: BaseException) -> BaseException:
         if isinstance(exc, TimeoutError):
             file.raw._timeout_occurred = True  # as ``SocketIO`` does: it refuses to be read after that
         return exc
 
-    source = source.settling(consumed).failing(failed)
+    source = source.settling(consumed).failing(failed).ending()  # ``read`` closes it (hard case O13)
     return source if length is None else source.limited(length)
 
 

@@ -21,7 +21,7 @@ from ._ledger import Row
 
 Method = Callable[..., Any]
 
-_STATE = ("_fp_bytes_read", "_error_catcher", "release_conn")
+_STATE = ("_fp_bytes_read", "_error_catcher")
 _READERS = ("read", "read1", "readinto", "readline", "peek")
 
 
@@ -76,8 +76,6 @@ def body(response: Any) -> Any:
             response.length_remaining -= count
         if hasattr(response, "_uncached_read_occurred"):
             response._uncached_read_occurred = True  # what ``data`` could still get is no longer the whole body
-        if original.isclosed():
-            response.release_conn()
 
     def failed(exc: BaseException) -> BaseException:
         try:

@@ -5,6 +5,7 @@ asserted, and so is the state afterwards: closed, in the pool, ready for the nex
 """
 
 import contextlib
+import functools
 import gzip
 import http.client
 import urllib.error
@@ -259,6 +260,12 @@ def test_encoded_bodies_are_decoded_as_ever(port: int, served: str, path: str) -
         assert copyfileobj(raw, file) > 0
     assert gzip.decompress(target.read_bytes()) == data
     assert requests.get(f"http://127.0.0.1:{port}{query}").content == data
+    # the idiom of many a program, which wants decoded bytes from the raw response
+    raw = requests.get(f"http://127.0.0.1:{port}{query}", stream=True).raw
+    raw.read = functools.partial(raw.read, decode_content=True)
+    with open(target, "wb") as file:
+        assert copyfileobj(raw, file) == 0
+    assert target.read_bytes() == data
     # begun to be decoded, so that what is left is no longer what is on the wire
     raw = pool.urlopen("GET", query, preload_content=False)
     start = raw.read(10)
@@ -349,6 +356,56 @@ def test_an_interruption_leaves_what_it_always_left(path: str) -> None:
                 script = answering(part, then=then)
                 chain = both(lambda run=run, script=script, timeout=timeout: run(script, timeout))
                 assert chain[0] != "no failure", (run, then, timeout)
+
+
+@patched
+def test_a_call_interrupted_goes_on(path: str) -> None:
+    """A Timeout at a sink that is stuck, when the whole body has come: the rest is delivered, then it is closed."""
+    import gevent
+    import urllib3
+    from gevent import socket as gsocket
+
+    import gzc
+
+    from ._clients import KIB, Serving, answering, failure
+
+    data = bytes(range(256)) * (2 * KIB)
+    with Serving(answering(OK + b"Content-Length: %d\r\n\r\n" % len(data) + data)) as server:
+        connection = http.client.HTTPConnection("127.0.0.1", server.port)
+        connection.request("GET", "/")
+        pool = urllib3.HTTPConnectionPool("127.0.0.1", server.port)
+        for response in (connection.getresponse(), pool.urlopen("GET", "/", preload_content=False)):
+            here, there = gsocket.socketpair()
+            with here, there:
+                here.setsockopt(gsocket.SOL_SOCKET, gsocket.SO_SNDBUF, 4096)
+                transfer = gzc.Transfer(response, here)
+                with pytest.raises(gevent.Timeout), gevent.Timeout(0.2):
+                    transfer.run()
+                assert transfer.in_flight > 0
+                taken = gevent.spawn(lambda there=there: b"".join(iter(lambda: there.recv(1 << 16), b"")))
+                assert transfer.run() == len(data)
+                here.close()
+                assert taken.get(timeout=20) == data
+            assert response.isclosed()
+        with open(Path(path, "got"), "wb") as file:
+            assert failure(lambda: gzc.copy(response, file)) == ["builtins.ValueErrorNone"]  # closed, it says so
+
+
+@patched
+def test_a_copy_of_a_short_body_raises_what_read_raises(path: str) -> None:
+    """gzc.copy, with no loop after it: IncompleteRead of urllib3 all the same."""
+    import urllib3
+
+    import gzc
+
+    from ._clients import KIB, Serving, answering, failure
+
+    short = answering(OK + b"Content-Length: 300000\r\n\r\n" + b"x" * (100 * KIB))
+    with Serving(short) as server, open(Path(path, "got"), "wb") as file:
+        raw = urllib3.PoolManager().urlopen("GET", server.url, preload_content=False)
+        chain = failure(lambda: gzc.copy(raw, file))
+        assert chain == ["urllib3.exceptions.ProtocolErrorNone", "urllib3.exceptions.IncompleteReadNone"]
+        assert file.tell() == 100 * KIB
 
 
 @patched

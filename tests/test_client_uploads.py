@@ -559,6 +559,35 @@ def test_an_older_urllib3_is_left_alone_as_a_whole(tmp_path: Path) -> None:
 
 
 @patched
+def test_each_seam_works_alone(port: int, path: str) -> None:
+    """urllib3's without the standard library's, for uploads and downloads; http.client's without urllib3's."""
+    import urllib3
+
+    import gzc
+
+    from ._clients import KIB, content, copyfileobj, digest
+
+    name, data = content(path, 100 * KIB)
+    for only, stdlib in ((["urllib3"], True), (None, False)):
+        gzc.patch_all(only=only, stdlib=stdlib)
+        assert "http.client" not in gzc.patched()
+        pool = urllib3.HTTPConnectionPool("127.0.0.1", port)
+        with open(name, "rb") as file, gzc.trace() as trace:
+            reply = pool.urlopen("PUT", "/", file, {"Content-Length": str(len(data))}, preload_content=False)
+            with open(Path(path, "got"), "wb") as out:
+                assert copyfileobj(reply, out) > 0
+        assert Path(path, "got").read_text() == digest(data, len(data))
+        assert reply.connection is None
+        assert trace.bytes["sendfile"] == len(data)
+    gzc.patch_all(only=["http.client"])
+    connection = http.client.HTTPConnection("127.0.0.1", port)
+    with open(name, "rb") as file, gzc.trace() as trace:
+        connection.request("PUT", "/", file)
+        assert connection.getresponse().read().decode() == digest(data, "chunked")
+    assert trace.bytes["sendfile"] == len(data)
+
+
+@patched
 def test_unpatching_leaves_every_client_as_it_was() -> None:
     import ftplib
     import urllib.request
