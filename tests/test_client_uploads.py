@@ -68,7 +68,7 @@ def test_requests_and_urllib3_send_files_of_every_size(port: int, path: str) -> 
 
     import gzc
 
-    from ._clients import SIZES, beyond_small, content, digest
+    from ._clients import SIZES, beyond_small, both, content, digest
 
     session, pool = requests.Session(), urllib3.HTTPConnectionPool("127.0.0.1", port)
     for size in SIZES:
@@ -82,6 +82,21 @@ def test_requests_and_urllib3_send_files_of_every_size(port: int, path: str) -> 
             reply = pool.urlopen("PUT", "/", body=file, headers={"Content-Length": str(size)})
             assert reply.data.decode() == digest(data, size)
             assert file.tell() == size
+        with open(name, "rb") as file:  # framed by chunks, which urllib3 formats from bytes
+            assert pool.urlopen("PUT", "/", body=file).data.decode() == digest(data, "chunked")
+        with open(name, "rb") as file:
+            assert pool.urlopen("PUT", "/", body=file, chunked=True).data.decode() == digest(data, "chunked")
+
+        def contradictory(name: str = name, size: int = size) -> int:
+            with open(name, "rb") as file:
+                headers = {"Content-Length": str(size)}
+                return int(
+                    urllib3.HTTPConnectionPool("127.0.0.1", port)
+                    .urlopen("PUT", "/", body=file, headers=headers, chunked=True)
+                    .status
+                )
+
+        assert both(contradictory) == 400
         assert trace.bytes["sendfile"] == 2 * beyond_small(size), (size, str(trace))
     assert pool.num_connections == 1
 
@@ -274,7 +289,14 @@ def test_who_wants_to_see_bytes_sees_them(port: int, path: str) -> None:
         with contextlib.redirect_stdout(printed), open(name, "rb") as file:
             connection.request("PUT", "/", file, headers)
             connection.getresponse().read()
-        return [line for line in printed.getvalue().splitlines() if not line.startswith("header: Date")]
+            connection.putrequest("PUT", "/")
+            connection.putheader("Content-Length", str(len(data)))
+            connection.endheaders()
+            file.seek(0)
+            connection.send(file)
+            connection.getresponse().read()
+        lines = printed.getvalue().splitlines()
+        return [line for line in lines if not line.startswith(("header: Date", "send: <"))]
 
     def overridden() -> list[Any]:
         seen = []
