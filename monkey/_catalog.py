@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from . import _bodies, _gunicorn, _hooks, _socket
+from . import _bodies, _ftplib, _gunicorn, _hooks, _http_client, _socket, _urllib, _urllib3
 from ._ledger import Row
 
 
@@ -90,5 +90,34 @@ SEAMS = (
         why="a request is a reader around a counter around the body",
         reaches="gzc.copy(request, file) in Django",
         rows=_bodies.DJANGO,
+    ),
+    Seam(
+        "http.client",
+        why="a request body out of a file is read and sent in pieces of 8 KiB, each a chunk of its own unless its"
+        " length is given; a response body is copied through Python",
+        reaches="HTTPConnection.request(body=file), urlopen, copies out of their responses",
+        rows=_http_client.ROWS,
+        stdlib=True,
+    ),
+    Seam(
+        "urllib.request",
+        why="urlretrieve copies pieces of 8 KiB through Python",
+        reaches="urlretrieve without a reporthook, of http: and ftp:",
+        rows=_urllib.ROWS,
+        stdlib=True,
+    ),
+    Seam(
+        "ftplib",
+        why="storbinary and retrbinary copy pieces of 8 KiB through Python",
+        reaches="storbinary out of a file without a callback, retrbinary into file.write; not over TLS",
+        rows=_ftplib.ROWS,
+        stdlib=True,
+    ),
+    Seam(
+        "urllib3",
+        why="a request body out of a file is read and sent in pieces of 16 KiB; a response body is copied through"
+        " Python",
+        reaches="requests and urllib3 2: data=file with its length, copies out of response.raw; not over TLS",
+        rows=_urllib3.ROWS,
     ),
 )
