@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from . import _gunicorn, _hooks, _socket
+from . import _gunicorn, _hooks, _shutil, _socket
 from ._ledger import Row
 
 
@@ -66,5 +66,14 @@ SEAMS = (
             ),
             *(Row("gunicorn.http.wsgi", f"FileWrapper.{name}", make) for name, make in _gunicorn.WRAPPER_METHODS),
         ),
+    ),
+    Seam(
+        "shutil",
+        why="copyfileobj moves 64 KiB at a time through user space and gives nobody a turn between files; copyfile is"
+        " one system call for the whole file, and the hub stands still meanwhile",
+        reaches="shutil.copyfileobj, also where it was imported by name, copyfile, copy, copy2, copytree, move;"
+        " http.server, urllib downloads, Werkzeug's FileStorage.save",
+        rows=_shutil.ROWS,
+        stdlib=True,
     ),
 )
