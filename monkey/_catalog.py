@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from . import _gunicorn, _hooks, _shutil, _socket
+from . import _gunicorn, _hooks, _saving, _shutil, _socket, _tarfile
 from ._ledger import Row
 
 
@@ -75,5 +75,25 @@ SEAMS = (
         " http.server, urllib downloads, Werkzeug's FileStorage.save",
         rows=_shutil.ROWS,
         stdlib=True,
+    ),
+    Seam(
+        "tarfile",
+        why="tarfile moves 16 KiB at a time through user space, and gives nobody a turn meanwhile",
+        reaches="uncompressed archives: TarFile.add, addfile, extract, extractall, and copyfileobj from extractfile()",
+        rows=_tarfile.ROWS,
+        stdlib=True,
+    ),
+    Seam(
+        "django-save",
+        why="an upload is moved to the media folder by a loop that gives nobody a turn: from a temporary folder on"
+        " another file system, or in chunks",
+        reaches="Django's FileSystemStorage: FileField, default_storage.save, file_move_safe wherever it was imported",
+        rows=_saving.DJANGO,
+    ),
+    Seam(
+        "bottle-save",
+        why="FileUpload.save is a loop of 64 KiB that gives nobody a turn",
+        reaches="Bottle's request.files: FileUpload.save",
+        rows=_saving.BOTTLE,
     ),
 )

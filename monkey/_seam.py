@@ -46,7 +46,9 @@ def run(moving: gzc.Transfer, reader: object = None) -> int:
     """Run it to its end: bytes delivered, 0 where an end is somebody else's at the moment, or another thread's.
 
     An end in non-blocking mode that is not ready ends it, too; the original then says so in its own words.
-    ``reader`` is the object above the source, which is told of a timeout. Bytes that were taken and not delivered when an exception strikes are lost, as they are in a loop of read
+    ``reader`` is the object above the source, which is told of a timeout.
+
+    Bytes that were taken and not delivered when an exception strikes are lost, as they are in a loop of read
     and write, where they are in a local variable.
     """
     try:

@@ -68,7 +68,8 @@ def fastcopy_sendfile(original: Copy) -> Copy:
     def _fastcopy_sendfile(fsrc: Any, fdst: Any) -> None:
         moving = _whole(fsrc, fdst)
         if moving is None:
-            return original(fsrc, fdst)
+            original(fsrc, fdst)
+            return
         try:
             moved = _seam.run(moving)
         except OSError as exc:
@@ -79,8 +80,7 @@ def fastcopy_sendfile(original: Copy) -> Copy:
                 raise
             raise shutil._GiveupOnFastCopy(exc)  # type: ignore[attr-defined] # noqa: B904 - as the original does
         if not moved:
-            return original(fsrc, fdst)
-        return None
+            original(fsrc, fdst)
 
     return _fastcopy_sendfile
 
