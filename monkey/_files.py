@@ -29,17 +29,20 @@ def attempt(fsrc: Any, fdst: Any, count: int | None = None) -> gzc.Transfer | No
 def fits(plan: gzc.Plan) -> bool:
     """Whether gzc shall move what ``plan`` describes, in place of the caller's own loop.
 
-    Between regular files also where only user space is left, as in append mode: its calls wait for storage in
-    gzc's threads, while those of the loop would hold the hub.
+    Into a regular file also where only user space is left, as in append mode: gzc's calls wait for storage in
+    threads and for pipes in the hub, while those of the loop would hold everybody up.
     """
     source, sink = plan.source, plan.sink
+    known = source.identity is not None or source.kind in (gzc.Kind.STREAM, gzc.Kind.PIPE)
     if source.identity is not None:
         if 0 < (source.amount() or 0) <= gzc.config.small:
             return False
         if sink.kind is gzc.Kind.PIPE:
             return False  # a later write to the file would show in what the reader has not read yet (M8)
-        if sink.identity is not None:
-            return sink.identity != source.identity  # onto itself: as block by block, whatever comes of it
+        if sink.identity == source.identity:
+            return False  # onto itself: block by block, whatever comes of it (C11)
+    if known and sink.identity is not None:
+        return True
     return plan.mechanism != "userspace"
 
 
