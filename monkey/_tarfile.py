@@ -54,7 +54,7 @@ def member(self: Any) -> Any:
         (is_data, start, stop, offset) = pieces[0]
     except (AttributeError, TypeError, ValueError, LookupError):
         return None  # not the tarfile we know
-    if len(pieces) != 1 or not is_data or (start, stop) != (0, size):
+    if not is_data or (start, stop) != (0, size):
         return None  # sparse
     if gzc.source(archive).kind is not gzc.Kind.FILE:
         return None

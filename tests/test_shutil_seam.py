@@ -12,6 +12,7 @@ import itertools
 import os
 import shutil
 import socketserver
+import ssl
 import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,6 +21,7 @@ from typing import Any
 import gevent
 import gzc.monkey
 import pytest
+from gevent import ssl as gssl
 from gevent.fileobject import FileObjectPosix
 from gzc.monkey._catalog import SEAMS
 
@@ -29,6 +31,7 @@ from gzc import _hub
 from ._ends import KIB, MIB, PATIENCE, Ends, error, payload
 from ._pairs import HEAD, SINKS, SOURCES, TAIL, Scripted, Taken, pipes_open
 from ._program import program
+from ._server import Folder
 
 #: The original, as callable as ever: nothing is patched while this module is imported.
 STOCK = types.FunctionType(*(shutil.copyfileobj.__code__, vars(shutil), "copyfileobj", shutil.copyfileobj.__defaults__))
@@ -218,7 +221,7 @@ def test_file_to_pipe_shares_no_pages(ends: Ends) -> None:
     assert moved(trace) == {}
 
 
-def test_larger_blocks_where_nobody_sees_them(ends: Ends) -> None:
+def test_a_writer_of_somebodys_own_gets_the_blocks_it_asked_for(ends: Ends) -> None:
     sizes = []
 
     class Counting(io.FileIO):
@@ -226,9 +229,29 @@ def test_larger_blocks_where_nobody_sees_them(ends: Ends) -> None:
             sizes.append(len(data))
             return super().write(data)
 
-    own = ends.keep(Counting(ends.path(), "wb"))
-    shutil.copyfileobj(ends.file(payload(300_000)), own, 16 * KIB)
-    assert max(sizes) == 16 * KIB, "a writer of somebody's own sees the blocks it asked for"
+    shutil.copyfileobj(ends.file(payload(300_000)), ends.keep(Counting(ends.path(), "wb")), 16 * KIB)
+    assert max(sizes) == 16 * KIB
+
+
+def test_a_pipe_gets_larger_blocks() -> None:
+    """M8: it stays in user space, where larger blocks are what can be gained."""
+    program(
+        """
+        import gzc; gzc.patch_all()
+        import gevent, shutil, subprocess, tempfile
+        gevent.get_hub()
+        def reads():
+            return int(open("/proc/self/io").read().split("syscr:")[1].split()[0])
+        with tempfile.TemporaryFile() as file, subprocess.Popen(["cat"], stdin=-1, stdout=-3) as cat:
+            file.write(bytes(1 << 24))
+            file.seek(0)
+            before = reads()
+            shutil.copyfileobj(file, cat.stdin)
+            assert file.tell() == 1 << 24
+            # 256 reads of shutil's 64 KiB, or 64; the hub's own of its event descriptors come on top.
+            assert reads() - before < 160, reads() - before
+        """
+    )
 
 
 def test_early_importers_are_reached_and_the_code_is_given_back(ends: Ends) -> None:
@@ -249,6 +272,32 @@ def test_early_importers_are_reached_and_the_code_is_given_back(ends: Ends) -> N
         gzc.monkey.patch("shutil")
         gzc.monkey.patch("shutil")
         assert EARLY_IMPORTER.__code__ is not original
+
+
+@pytest.mark.parametrize("kind", ["makefile", "_SocketWriter"])
+def test_a_writer_over_tls_is_written_to_by_itself(ends: Ends, folder: Folder, certificates: Any, kind: str) -> None:
+    """M9, O10: below it, the bytes would go out in plain."""
+    server = gssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.load_cert_chain(folder.path / "server.pem", folder.path / "server.key")
+    client = gssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    client.check_hostname, client.verify_mode = False, ssl.CERT_NONE
+    inside, outside = ends.unix()
+    shaking = ends.spawn(lambda: server.wrap_socket(inside, server_side=True))
+    there = ends.keep(client.wrap_socket(outside))
+    here = ends.keep(shaking.get(timeout=PATIENCE))
+    content = payload(MIB)
+    dst: Any = socketserver._SocketWriter(here) if kind == "_SocketWriter" else here.makefile("wb")  # type: ignore[attr-defined]
+    assert gzc.explain(ends.file(content), dst).mechanism == "userspace"
+
+    def send() -> None:
+        shutil.copyfileobj(ends.file(content), dst)
+        dst.flush()
+
+    with gzc.trace() as trace:
+        sending = ends.spawn(send)
+        assert ends.peer(there).take(len(content)) == content
+        sending.get(timeout=PATIENCE)
+    assert moved(trace) == {}
 
 
 # -- interruptions -----------------------------------------------------------------------------------------
@@ -364,15 +413,19 @@ def test_a_socket_in_non_blocking_mode_ends_as_with_the_original(ends: Ends) -> 
 def test_ends_in_use_go_the_old_way(ends: Ends) -> None:
     """B16: a claimed end is somebody else's; the original reads and writes as it always did."""
     here, peer = ends.stuck()
-    first = ends.spawn(shutil.copyfileobj, ends.file(payload(MIB)), here.makefile("wb"))
-    gevent.sleep(0)
-    gevent.idle()
-    src, dst = ends.file(payload(MIB)), ends.file(b"", "wb")
-    greenlet = ends.spawn(shutil.copyfileobj, src, dst)
-    greenlet.get(timeout=PATIENCE)
-    assert dst.tell() == MIB
+    content = payload(MIB)
+    src, dst = ends.file(content), ends.file(b"", "wb")
+    first = ends.spawn(shutil.copyfileobj, src, ends.keep(here.makefile("wb")))
+    with gevent.Timeout(PATIENCE):
+        while not _hub._claims:
+            gevent.idle()
+    with gzc.trace() as trace:
+        shutil.copyfileobj(src, dst)
+    assert (dst.tell(), moved(trace)) == (MIB, {})
     peer.start()
     first.get(timeout=PATIENCE)
+    here.shutdown(1)
+    assert peer.all()[peer.filled :] == content  # type: ignore[attr-defined]
 
 
 # -- copyfile and its kin ----------------------------------------------------------------------------------

@@ -149,7 +149,7 @@ def _sparse(path: Path) -> Any:
     """The raw file of a member of which the archive holds two pieces, as GNU tar --sparse makes them."""
     path.write_bytes(payload(MIB))
     file_in_file = tarfile._FileInFile  # type: ignore[attr-defined]
-    named = ("sparse",) if "name" in file_in_file.__init__.__code__.co_varnames else ()  # since 3.12.8 and 3.13
+    named = ("sparse",) if "name" in file_in_file.__init__.__code__.co_varnames else ()  # newer ones take a name
     return file_in_file(open(path, "rb"), 512, 300_000, *named, [(0, 50_000), (100_000, 60_000)])
 
 
