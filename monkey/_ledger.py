@@ -111,7 +111,9 @@ class Ledger:
             replacement = _code(row, owner) if name == CODE else row.make(original)
             try:
                 setattr(owner, name, replacement)
-            except (AttributeError, TypeError) as exc:  # no CPython, an immutable class
+            except (AttributeError, TypeError) as exc:
+                if name != CODE:
+                    raise
                 raise Unknown(f"{row} cannot be replaced in this Python: {exc}") from exc
         self._entries[row] = _Entry(owner, name, original, replacement)
         return True

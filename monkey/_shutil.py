@@ -49,9 +49,9 @@ def _blocks_unseen(plan: gzc.Plan) -> bool:
 
 
 def _copyfileobj(fsrc, fdst, length=0):  # type: ignore[no-untyped-def]
-    from gzc.monkey import _shutil
+    import sys
 
-    _shutil.copyfileobj(fsrc, fdst, length)
+    sys.modules["gzc.monkey._shutil"].copyfileobj(fsrc, fdst, length)
 
 
 def swap_copyfileobj(original: Copy) -> Copy:
@@ -87,7 +87,7 @@ def fastcopy_sendfile(original: Copy) -> Copy:
 
 def _whole(fsrc: Any, fdst: Any) -> gzc.Transfer | None:
     """The transfer of one whole file into a fresh one; None where the original must have it."""
-    if (getattr(os.sendfile, "__module__", "") or "").partition(".")[0] not in ("posix", "gzc"):
+    if str(getattr(vars(os)["sendfile"], "__module__", "")).partition(".")[0] not in ("posix", "gzc"):
         return None  # somebody has replaced it, and wants to see the calls: a mock, a tracer
     moving = _files.attempt(fsrc, fdst)
     if moving is None or not _files.fits(moving.plan):
