@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from . import _bodies, _ftplib, _gunicorn, _hooks, _http_client, _socket, _urllib, _urllib3
+from . import _bodies, _ftplib, _gunicorn, _hooks, _http_client, _saving, _shutil, _socket, _tarfile, _urllib, _urllib3
 from ._ledger import Row
 
 
@@ -119,5 +119,34 @@ SEAMS = (
         " Python",
         reaches="requests and urllib3 2: data=file with its length, copies out of response.raw; not over TLS",
         rows=_urllib3.ROWS,
+    ),
+    Seam(
+        "shutil",
+        why="copyfileobj moves 64 KiB at a time through user space and gives nobody a turn between files; copyfile is"
+        " one system call for the whole file, and the hub stands still meanwhile",
+        reaches="shutil.copyfileobj, also where it was imported by name, copyfile, copy, copy2, copytree, move;"
+        " http.server, urllib downloads, Werkzeug's FileStorage.save",
+        rows=_shutil.ROWS,
+        stdlib=True,
+    ),
+    Seam(
+        "tarfile",
+        why="tarfile moves 16 KiB at a time through user space, and gives nobody a turn meanwhile",
+        reaches="uncompressed archives: TarFile.add, addfile, extract, extractall, and copyfileobj from extractfile()",
+        rows=_tarfile.ROWS,
+        stdlib=True,
+    ),
+    Seam(
+        "django-save",
+        why="an upload is moved to the media folder by a loop that gives nobody a turn: from a temporary folder on"
+        " another file system, or in chunks",
+        reaches="Django's FileSystemStorage: FileField, default_storage.save, file_move_safe wherever it was imported",
+        rows=_saving.DJANGO,
+    ),
+    Seam(
+        "bottle-save",
+        why="FileUpload.save is a loop of 64 KiB that gives nobody a turn",
+        reaches="Bottle's request.files: FileUpload.save",
+        rows=_saving.BOTTLE,
     ),
 )

@@ -1,5 +1,8 @@
 """Rows applied and undone.
 
+A row may end in ``__code__``: then the function stays the same object and gets other code, which reaches those
+who imported it by name before us (``from shutil import copyfileobj``).
+
 Rules of this file: what stood there is kept as the raw descriptor (``vars(owner)``, not ``getattr``) and put
 back as such; undo is derived from what was done, last in first out; whoever patched after us is left alone.
 """
@@ -7,12 +10,16 @@ back as such; undo is derived from what was done, last in first out; whoever pat
 from __future__ import annotations
 
 import importlib
+import inspect
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import CodeType, FunctionType
 from typing import Any
 
 MISSING: Any = type("Missing", (), {"__repr__": lambda _: "<missing>"})()
+
+CODE = "__code__"
 
 
 @dataclass(frozen=True)
@@ -20,9 +27,11 @@ class Row:
     """One attribute of one owner, and what to put there.
 
     module, path
-        Where: ``"gunicorn.http.wsgi"``, ``"Response.sendfile"``.
+        Where: ``"gunicorn.http.wsgi"``, ``"Response.sendfile"``; or ``"copyfileobj.__code__"``.
     make
-        Called with what stands there (``MISSING`` when nothing does); returns what shall stand there.
+        Called with what stands there (``MISSING`` when nothing does); returns what shall stand there. For a
+        ``__code__`` it is called with a function that goes on working as the original did, and returns one with
+        the same parameters and no free variables, since its code will run with the original's globals.
     knows
         Names that the original's code must mention for us to believe that it is the code we replace; empty
         for an attribute that is added, and left alone where it exists.
@@ -53,7 +62,11 @@ class _Entry:
 
     @property
     def on_top(self) -> bool:
-        return vars(self.owner).get(self.name, MISSING) is self.replacement
+        return _standing(self.owner, self.name) is self.replacement
+
+    def still_below(self, owner: Any) -> bool:
+        """Whether ``owner`` is somebody's wrapper of the function whose code is ours, and not a reloaded one."""
+        return self.name == CODE and getattr(owner, CODE, None) != self.original
 
 
 class Ledger:
@@ -66,7 +79,8 @@ class Ledger:
         entry = self._entries.get(row)
         if entry is None:
             return False
-        if entry.owner is _owner(row):
+        owner = _owner(row)
+        if entry.owner is owner or entry.still_below(owner):
             return True
         if arrived(row.module):
             self._entries.pop(row, None)  # the module was reloaded, and its classes are new ones
@@ -89,13 +103,18 @@ class Ledger:
         if owner is MISSING:
             raise Unknown(f"there is no {row}")
         name = row.path.rpartition(".")[2]
-        original = vars(owner).get(name, MISSING)
+        original = _standing(owner, name)
         if not row.knows and original is not MISSING:
             replacement = original  # it has that by itself
         else:
             _check_shape(row, original)
-            replacement = row.make(original)
-            setattr(owner, name, replacement)
+            replacement = _code(row, owner) if name == CODE else row.make(original)
+            try:
+                setattr(owner, name, replacement)
+            except (AttributeError, TypeError) as exc:
+                if name != CODE:
+                    raise
+                raise Unknown(f"{row} cannot be replaced in this Python: {exc}") from exc
         self._entries[row] = _Entry(owner, name, original, replacement)
         return True
 
@@ -132,11 +151,36 @@ def _owner(row: Row) -> Any:
     return owner
 
 
+def _standing(owner: Any, name: str) -> Any:
+    """What stands there; the code of a function is no entry of its ``__dict__``."""
+    if name == CODE:
+        return owner.__code__ if type(owner) is FunctionType else MISSING
+    return vars(owner).get(name, MISSING)
+
+
+def _code(row: Row, function: FunctionType) -> CodeType:
+    """The code that ``row`` puts into ``function``."""
+    kept = FunctionType(
+        *(function.__code__, function.__globals__, function.__name__, function.__defaults__, function.__closure__)
+    )
+    kept.__kwdefaults__ = function.__kwdefaults__
+    code: CodeType = row.make(kept).__code__
+    if _parameters(code) != _parameters(function.__code__) or code.co_freevars != function.__code__.co_freevars:
+        raise Unknown(f"{row}: the function has other parameters or free variables than the code written for it")
+    return code
+
+
+def _parameters(code: CodeType) -> tuple[object, ...]:
+    names = code.co_argcount + code.co_kwonlyargcount
+    flags = inspect.CO_VARARGS | inspect.CO_VARKEYWORDS | inspect.CO_GENERATOR | inspect.CO_COROUTINE
+    return code.co_posonlyargcount, code.co_argcount, code.co_varnames[:names], code.co_flags & flags
+
+
 def _check_shape(row: Row, original: Any) -> None:
     if not row.knows:
         return
     # Not what is below a wrapper: whoever put that there wants to see every call, and we might not make it.
-    code = getattr(original, "__code__", None)
+    code = original if isinstance(original, CodeType) else getattr(original, CODE, None)
     if code is None:
         raise Unknown(f"{row} is not the function it was")
     absent = row.knows.difference(code.co_names, code.co_varnames, code.co_freevars)
