@@ -15,7 +15,7 @@ from . import _seam
 
 
 def attempt(fsrc: Any, fdst: Any, count: int | None = None) -> gzc.Transfer | None:
-    """A transfer of the rest of ``fsrc``, or None where a loop of ``read`` and ``write`` would not work or wait.
+    """A transfer of the rest of ``fsrc``, or None where a loop of ``read`` and ``write`` does as well, or refuses.
 
     An object that has neither, as a socket, must be refused by the loop, although gzc could move its bytes.
     """
@@ -23,7 +23,19 @@ def attempt(fsrc: Any, fdst: Any, count: int | None = None) -> gzc.Transfer | No
         return None  # common, and nothing to gain
     if _seam.apart() or not (hasattr(fsrc, "read") and hasattr(fdst, "write")):
         return None
-    return _seam.attempt(fsrc, fdst, count)
+    try:
+        source = gzc.source(fsrc)
+    except (TypeError, ValueError, OSError):
+        return None  # the loop refuses it in its own words
+    if _is_small(source):
+        return None  # before the sink is looked at: a small copy has no time for more
+    return _seam.attempt(source, fdst, count)
+
+
+def _is_small(source: Any) -> bool:
+    if source.identity is not None:
+        return 0 < (source.amount() or 0) <= gzc.config.small
+    return source.limit is not None and source.limit <= source.least
 
 
 def fits(plan: gzc.Plan) -> bool:
@@ -35,8 +47,6 @@ def fits(plan: gzc.Plan) -> bool:
     source, sink = plan.source, plan.sink
     known = source.identity is not None or source.kind in (gzc.Kind.STREAM, gzc.Kind.PIPE)
     if source.identity is not None:
-        if 0 < (source.amount() or 0) <= gzc.config.small:
-            return False
         if sink.kind is gzc.Kind.PIPE:
             return False  # a later write to the file would show in what the reader has not read yet (M8)
         if sink.identity == source.identity:
