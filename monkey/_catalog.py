@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from . import _gunicorn, _hooks, _socket
+from . import _gunicorn, _hooks, _os, _socket, _subprocess
 from ._ledger import Row
 
 
@@ -66,5 +66,20 @@ SEAMS = (
             ),
             *(Row("gunicorn.http.wsgi", f"FileWrapper.{name}", make) for name, make in _gunicorn.WRAPPER_METHODS),
         ),
+    ),
+    Seam(
+        "subprocess",
+        why="gevent reads a process's output in pieces of 8 KiB, an eighth of what the pipe holds",
+        reaches="Popen.communicate, subprocess.run, check_output, and read() of any FileObject over a pipe",
+        rows=_subprocess.ROWS,
+    ),
+    Seam(
+        "os",
+        why="os.sendfile and os.splice answer EAGAIN on gevent's sockets, which are never in blocking mode;"
+        " os.copy_file_range holds the hub while it waits for storage",
+        reaches="programs written for blocking sockets that make these calls themselves",
+        rows=_os.ROWS,
+        stdlib=True,
+        opt_in=True,
     ),
 )

@@ -1,0 +1,10 @@
+"""``python -m gzc``.
+
+Rules of this file: the same as the console script ``gzc``, and nothing more.
+"""
+
+import sys
+
+from .cli import main
+
+sys.exit(main())
