@@ -45,12 +45,21 @@ def _patch(options: Namespace) -> None:
     from gevent import monkey
 
     monkey.patch_all(gzc=False)  # before logging and its kin are imported for gzc
+
+    from gevent.hub import Hub
+
+    # The hub passes a Ctrl-C on to the program, and prints it as an error of its own before that.
+    Hub.NOT_ERROR = (*Hub.NOT_ERROR, KeyboardInterrupt)
     given = {name: getattr(options, name) for name in ("only", "skip", "also")}
-    chosen = {name: [seam.strip() for seam in seams.split(",")] for name, seams in given.items() if seams is not None}
+    chosen = {name: _names(seams) for name, seams in given.items() if seams is not None}
     try:
         gzc.patch_all(**{**gzc.monkey.environment(), **chosen})
     except ValueError as exc:
         options.error(str(exc))
+
+
+def _names(setting: str) -> list[str]:
+    return [name.strip() for name in setting.split(",") if name.strip()]
 
 
 def _run_module(name: str) -> None:
@@ -61,11 +70,11 @@ def _run_module(name: str) -> None:
 def _run_program(path: str) -> None:
     from pkgutil import get_importer
 
+    whole = os.path.join(os.getcwd(), path)
     if get_importer(path) is not None:  # a folder, or an archive, with a __main__ in it
-        _first_on_path(path, always=True)
+        _first_on_path(whole, always=True)
         _be_main(lambda _: _as_main("__main__", False))
         return
-    whole = os.path.join(os.getcwd(), path)
     try:
         with io.open_code(whole) as file:
             content = file.read()
