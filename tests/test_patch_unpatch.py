@@ -13,15 +13,17 @@ from gzc.monkey._catalog import SEAMS, Seam
 from . import _program
 from .test_doors import TOOLS
 
-#: A catalogue is read in the program, too: it may be another one by then (optional targets, other Pythons).
+#: What the programs here know beside the tools of the doors; the catalogue they read is the one they patch by.
 ROWS_TOOLS = (
     TOOLS
     + """
 from contextlib import suppress
 
-def import_targets(gevent_first=False):
+def import_targets():
     '''Every module that a row is for; those that are not installed here are left out.'''
-    from gzc.monkey._catalog import SEAMS
+    with suppress(ImportError):
+        from django.conf import settings
+        settings.configure()  # gevent looks at all objects for locks, and Django's settings do not like to be looked at
     for row in all_rows():
         with suppress(ImportError):
             importlib.import_module(row.module)
