@@ -12,15 +12,17 @@ SHELL := bash
 # Two pips in one environment break each other, so -j means nothing here.
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all coverage lint format dist clean FORCE
+.PHONY: help demo test test-all test-libuv coverage lint format dist clean FORCE
 
 BIN := $(VENV)/bin
 CODE := gzc monkey tests examples .ci/smoke.py
 FAST := -m "not slow"
+ENGINE := $(addprefix tests/test_,$(addsuffix .py,consent copy disk errors interruption pipes pool_strikes routes \
+    sendfile_cases stats tunnel twins wrappers))
 
 help: ## Show this list.
 	@echo "gzc: zero-copy I/O for gevent. Targets:"
-	@sed -n 's/^\([a-z-]*\):.*## /  \1\t/p' $(MAKEFILE_LIST) | expand -t 12
+	@sed -n 's/^\([a-z-]*\):.*## /  \1\t/p' $(MAKEFILE_LIST) | expand -t 16
 	@echo "PYTHON=... chooses the Python (now: $(PYTHON)), ARGS=... goes to pytest or the demo."
 
 # -- environments: one stamp for the environment, one for each extra installed into it ---------------------
@@ -53,6 +55,13 @@ test-all: ## The fast tests on every other Python >= 3.10 of this machine.
 	    echo "==> Python $$minor: $$python"; \
 	    $(MAKE) --no-print-directory test PYTHON="$$python" VENV=".venv-$$minor" ARGS='$(FAST) $(ARGS)' </dev/null; \
 	done
+
+# A process for each module: after some thousand tests in one, gevent's own libuv loop crashes in a forked child.
+test-libuv: $(BIN)/.extra-test ## The fast tests of the engine on gevent's libuv loop.
+	@failed=; for module in $(ENGINE); do \
+	    echo "==> libuv: $$module"; \
+	    GEVENT_LOOP=libuv $(BIN)/pytest -q $(FAST) "$$module" $(ARGS) </dev/null || failed="$$failed $$module"; \
+	done; [ -z "$$failed" ] || { echo "on libuv:$$failed" >&2; exit 1; }
 
 coverage: $(BIN)/.extra-test ## All tests, and which lines and branches they reach.
 	$(BIN)/coverage run $(BIN)/pytest $(ARGS)

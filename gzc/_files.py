@@ -44,7 +44,6 @@ class _FileEnd(Doer, End):
         self._storage: Storage | None = None
         self.fileno = obj.fileno  # asked at every call, without a detour
         self.offset = obj.tell()
-        #: device and inode, to recognize a copy of a file onto itself
         self.identity = (status.st_dev, status.st_ino)
 
     @property
@@ -52,6 +51,10 @@ class _FileEnd(Doer, End):
         if self._storage is None:
             self._storage = _disk.storage(self.fileno())
         return self._storage
+
+    def flush(self) -> None:
+        """Write out what the object still has to write: by the pool where that may take long."""
+        self.do(self.storage is not Storage.REMOTE or isinstance(self._file, io.RawIOBase), self._file.flush, ())
 
     def settle(self, count: int) -> None:
         self.offset += count
@@ -73,7 +76,7 @@ class FileSource(_FileEnd, Source):
 
     def check(self) -> None:
         if isinstance(self._file, io.BufferedRandom):
-            self._file.flush()  # unflushed writes are part of the file; it also drops the stale read buffer
+            self.flush()  # unflushed writes are part of the file; it also drops the stale read buffer
             self.grow()
         self.offset = self._next = self._file.tell()  # a description may be older than a seek
 
@@ -151,7 +154,7 @@ class SectionSource(FileSource):
 
     def check(self) -> None:
         if isinstance(self._file, io.BufferedRandom):
-            self._file.flush()
+            self.flush()
 
     def settle(self, count: int) -> None:
         self.offset += count
@@ -183,9 +186,6 @@ class FileSink(_FileEnd, Sink):
         taken: int = self.do(self.swift(len(data)), _syscalls.write_at, (self.fileno(),), data, self._next)
         self._next += taken
         return taken
-
-    def flush(self) -> None:
-        self._file.flush()
 
     def settle(self, count: int) -> None:
         super().settle(count)

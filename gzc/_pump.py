@@ -13,20 +13,12 @@ from . import _hub, _stats
 from ._endpoint import Sink
 from ._errors import TransferClosedError
 from ._movers import Mover
+from ._stats import Tally
 
 #: How often a full sink is tried again at once before the greenlet waits in the hub. A peer on another
 #: core drains meanwhile, and a wake-up costs more than a call: file to unix socket gained 10 % with two, tcp
 #: was unchanged. A source that is empty is better waited for: asking it again cost 7 % of unix to unix.
 RETRIES = 2
-
-
-class Tally:
-    """What one pump run delivered, in bytes."""
-
-    __slots__ = ("moved",)
-
-    def __init__(self) -> None:
-        self.moved = 0
 
 
 def pump(mover: Mover, left: float, sink: Sink, tally: Tally, observers: Sequence[Callable[[int], None]] = ()) -> None:
@@ -35,18 +27,11 @@ def pump(mover: Mover, left: float, sink: Sink, tally: Tally, observers: Sequenc
     Waits on the one end that can be the cause of an EAGAIN, and goes through the loop when the hub's turn
     is over. Whatever ends it, ``tally.moved`` is what was delivered.
     """
-    calls = waits = folded = 0
     tries = RETRIES
     born = _hub.generation
     turn = _hub.turn()
     deadline = 0.0
-
-    def fold() -> None:
-        # Before every wait, so that whoever runs meanwhile sees the counts.
-        nonlocal calls, waits, folded
-        _stats.fold(mover.name, mover.calls - calls, tally.moved - folded, waits)
-        calls, waits, folded = mover.calls, 0, tally.moved
-
+    _stats.running.add(tally)
     try:
         if turn is not None and turn.again(monotonic()):
             _hub.breathe()
@@ -62,8 +47,7 @@ def pump(mover: Mover, left: float, sink: Sink, tally: Tally, observers: Sequenc
                 if tries > 0 and blocked_on is sink:
                     tries -= 1
                     continue
-                waits += 1
-                fold()
+                tally.waits += 1
                 blocked_on.wait()
                 _still_here(born)
                 mover.woken = True
@@ -80,12 +64,11 @@ def pump(mover: Mover, left: float, sink: Sink, tally: Tally, observers: Sequenc
                 observer(moved)
             if left > 0 and turn is not None and (now := monotonic()) >= deadline:
                 if turn.over(now):
-                    fold()
                     _hub.breathe()
                     _still_here(born)
                 deadline = turn.deadline
     finally:
-        fold()
+        _stats.fold(tally)
 
 
 def _still_here(born: int) -> None:

@@ -31,15 +31,18 @@ class ThroughPipe(Doer, Mover):
         self._offset = sink.offset if isinstance(sink, FileSink) else None
 
     def __call__(self, left: float) -> int:
-        pipe = self._pipe or self._take()
-        pipe.held -= self._delivered
+        pipe = self._pipe
+        if pipe is None:
+            pipe = self._take()
+        else:
+            pipe.held -= self._delivered
         self._delivered = 0
         if not pipe.held and not self._fill(pipe, left):
             return 0
         self.blocked_on = self.sink
         sink_fd = self.sink.fileno()
         self.calls += 1
-        self.job = None  # the last call's result is booked
+        self.job = None
         self.unsure = True
         try:
             moved = self._empty(pipe, sink_fd)

@@ -7,7 +7,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from . import _gunicorn, _hooks, _os, _socket, _subprocess
+from . import (
+    _bodies,
+    _ftplib,
+    _gunicorn,
+    _hooks,
+    _http_client,
+    _os,
+    _saving,
+    _shutil,
+    _socket,
+    _subprocess,
+    _tarfile,
+    _urllib,
+    _urllib3,
+)
 from ._ledger import Row
 
 
@@ -66,6 +80,88 @@ SEAMS = (
             ),
             *(Row("gunicorn.http.wsgi", f"FileWrapper.{name}", make) for name, make in _gunicorn.WRAPPER_METHODS),
         ),
+    ),
+    Seam(
+        "gunicorn-bodies",
+        why="a request body of known length is a socket below two buffers, and nothing says so",
+        reaches="uploads to gunicorn's gevent worker: gzc.copy(environ['wsgi.input'], file), request.stream",
+        rows=_bodies.GUNICORN,
+    ),
+    Seam(
+        "pywsgi-bodies",
+        why="a request body of known length is a socket below a counter, and nothing says so",
+        reaches="uploads to gevent.pywsgi: gzc.copy(environ['wsgi.input'], file), request.stream",
+        rows=_bodies.PYWSGI,
+    ),
+    Seam(
+        "werkzeug-bodies",
+        why="MAX_CONTENT_LENGTH puts one more counter around the body",
+        reaches="request.stream in Flask and Werkzeug",
+        rows=_bodies.WERKZEUG,
+    ),
+    Seam(
+        "django-bodies",
+        why="a request is a reader around a counter around the body",
+        reaches="gzc.copy(request, file) in Django",
+        rows=_bodies.DJANGO,
+    ),
+    Seam(
+        "http.client",
+        why="a request body out of a file is read and sent in pieces of 8 KiB, each a chunk of its own unless its"
+        " length is given; a response body is copied through Python",
+        reaches="HTTPConnection.request(body=file), urlopen, copies out of their responses",
+        rows=_http_client.ROWS,
+        stdlib=True,
+    ),
+    Seam(
+        "urllib.request",
+        why="urlretrieve copies pieces of 8 KiB through Python",
+        reaches="urlretrieve without a reporthook, of http: and ftp:",
+        rows=_urllib.ROWS,
+        stdlib=True,
+    ),
+    Seam(
+        "ftplib",
+        why="storbinary and retrbinary copy pieces of 8 KiB through Python",
+        reaches="storbinary out of a file without a callback, retrbinary into file.write; not over TLS",
+        rows=_ftplib.ROWS,
+        stdlib=True,
+    ),
+    Seam(
+        "urllib3",
+        why="a request body out of a file is read and sent in pieces of 16 KiB; a response body is copied through"
+        " Python",
+        reaches="requests and urllib3 2: data=file with its length, copies out of response.raw; not over TLS",
+        rows=_urllib3.ROWS,
+    ),
+    Seam(
+        "shutil",
+        why="copyfileobj moves 64 KiB at a time through user space and gives nobody a turn between files; copyfile is"
+        " one system call for the whole file, and the hub stands still meanwhile",
+        reaches="shutil.copyfileobj, also where it was imported by name, copyfile, copy, copy2, copytree, move;"
+        " http.server, urllib downloads, Werkzeug's FileStorage.save",
+        rows=_shutil.ROWS,
+        stdlib=True,
+    ),
+    Seam(
+        "tarfile",
+        why="tarfile moves 16 KiB at a time through user space, and gives nobody a turn meanwhile",
+        reaches="uncompressed archives: TarFile.add, addfile, extract, extractall, and copyfileobj from extractfile()",
+        rows=_tarfile.ROWS,
+        stdlib=True,
+    ),
+    Seam(
+        "django-save",
+        why="an upload is moved to the media folder by a loop that gives nobody a turn: from a temporary folder on"
+        " another file system, or in chunks",
+        reaches="Django's FileSystemStorage: FileField, default_storage.save, file_move_safe wherever it was imported",
+        rows=_saving.DJANGO,
+    ),
+    Seam(
+        "bottle-save",
+        why="FileUpload.save is a loop of 64 KiB that gives nobody a turn",
+        reaches="Bottle's request.files: FileUpload.save",
+        rows=_saving.BOTTLE,
     ),
     Seam(
         "subprocess",

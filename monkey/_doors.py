@@ -217,16 +217,13 @@ def _apply(seam: Seam, here: str = "") -> None:
     with _lock:
         if seam.name not in _wanted or seam.name in _skipped:
             return
-        done = []
         try:
             for row in seam.rows:
-                fresh = row not in _ledger
                 if not _ledger.apply(row, here):
                     _arrivals.await_module(row.module, partial(_apply, seam, row.module))
-                elif fresh:
-                    done.append(row)
         except Exception as exc:  # noqa: BLE001 - a row that fails, however, must not take the program down
-            for row in reversed(done):
+            # Also those of a module that had arrived before: a seam is in force whole, or not at all.
+            for row in reversed(seam.rows):
                 _ledger.undo(row)
             why = str(exc) if isinstance(exc, Unknown) else repr(exc)
             _skipped[seam.name] = why

@@ -1,5 +1,8 @@
 """Rows applied and undone.
 
+A row may end in ``__code__``: then the function stays the same object and gets other code, which reaches those
+who imported it by name before us (``from shutil import copyfileobj``).
+
 Rules of this file: what stood there is kept as the raw descriptor (``vars(owner)``, not ``getattr``) and put
 back as such; undo is derived from what was done, last in first out; whoever patched after us is left alone.
 """
@@ -7,14 +10,17 @@ back as such; undo is derived from what was done, last in first out; whoever pat
 from __future__ import annotations
 
 import importlib
+import inspect
 import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from types import BuiltinFunctionType
+from types import BuiltinFunctionType, CodeType, FunctionType
 from typing import Any
 
 MISSING: Any = type("Missing", (), {"__repr__": lambda _: "<missing>"})()
+
+CODE = "__code__"
 
 
 @dataclass(frozen=True)
@@ -22,9 +28,11 @@ class Row:
     """One attribute of one owner, and what to put there.
 
     module, path
-        Where: ``"gunicorn.http.wsgi"``, ``"Response.sendfile"``.
+        Where: ``"gunicorn.http.wsgi"``, ``"Response.sendfile"``; or ``"copyfileobj.__code__"``.
     make
-        Called with what stands there (``MISSING`` when nothing does); returns what shall stand there.
+        Called with what stands there (``MISSING`` when nothing does); returns what shall stand there. For a
+        ``__code__`` it is called with a function that goes on working as the original did, and returns one with
+        the same parameters and no free variables, since its code will run with the original's globals.
     knows
         Names that the original's code (for a built-in function: its signature) must mention for us to believe
         that it is what we replace; empty for an attribute that is added, and left alone where it exists.
@@ -55,7 +63,7 @@ class _Entry:
 
     @property
     def now(self) -> Any:
-        return vars(self.owner).get(self.name, MISSING)
+        return _standing(self.owner, self.name)
 
     @property
     def on_top(self) -> bool:
@@ -83,6 +91,10 @@ class _Entry:
             setattr(self.owner, self.name, self.original)
         return True
 
+    def still_below(self, owner: Any) -> bool:
+        """Whether ``owner`` is somebody's wrapper of the function whose code is ours, and not a reloaded one."""
+        return self.name == CODE and getattr(owner, CODE, None) != self.original
+
 
 class Ledger:
     """The rows in force, in the order in which they were applied."""
@@ -94,7 +106,8 @@ class Ledger:
         entry = self._entries.get(row)
         if entry is None:
             return False
-        if entry.owner is _owner(row) and not entry.gone:
+        owner = _owner(row)
+        if (entry.owner is owner or entry.still_below(owner)) and not entry.gone:
             return True
         if arrived(row.module):
             # The module was reloaded, or gevent has put a class of its own there.
@@ -129,13 +142,18 @@ class Ledger:
         if owner is MISSING:
             raise Unknown(f"there is no {row}")
         name = row.path.rpartition(".")[2]
-        original = vars(owner).get(name, MISSING)
+        original = _standing(owner, name)
         if not row.knows and original is not MISSING:
             replacement = original  # it has that by itself
         else:
             _check_shape(row, original)
-            replacement = row.make(original)
-            setattr(owner, name, replacement)
+            replacement = _code(row, owner) if name == CODE else row.make(original)
+            try:
+                setattr(owner, name, replacement)
+            except (AttributeError, TypeError) as exc:
+                if name != CODE:
+                    raise
+                raise Unknown(f"{row} cannot be replaced in this Python: {exc}") from exc
         self._entries[row] = _Entry(owner, name, original, replacement)
         return True
 
@@ -172,6 +190,31 @@ def _birthplace(function: Any) -> tuple[str, str] | None:
     return None if code is None or "<locals>" in name else (code.co_filename, name)
 
 
+def _standing(owner: Any, name: str) -> Any:
+    """What stands there; the code of a function is no entry of its ``__dict__``."""
+    if name == CODE:
+        return owner.__code__ if type(owner) is FunctionType else MISSING
+    return vars(owner).get(name, MISSING)
+
+
+def _code(row: Row, function: FunctionType) -> CodeType:
+    """The code that ``row`` puts into ``function``."""
+    kept = FunctionType(
+        *(function.__code__, function.__globals__, function.__name__, function.__defaults__, function.__closure__)
+    )
+    kept.__kwdefaults__ = function.__kwdefaults__
+    code: CodeType = row.make(kept).__code__
+    if _parameters(code) != _parameters(function.__code__) or code.co_freevars != function.__code__.co_freevars:
+        raise Unknown(f"{row}: the function has other parameters or free variables than the code written for it")
+    return code
+
+
+def _parameters(code: CodeType) -> tuple[object, ...]:
+    names = code.co_argcount + code.co_kwonlyargcount
+    flags = inspect.CO_VARARGS | inspect.CO_VARKEYWORDS | inspect.CO_GENERATOR | inspect.CO_COROUTINE
+    return code.co_posonlyargcount, code.co_argcount, code.co_varnames[:names], code.co_flags & flags
+
+
 def _check_shape(row: Row, original: Any) -> None:
     if not row.knows:
         return
@@ -186,7 +229,7 @@ def _check_shape(row: Row, original: Any) -> None:
 def _mentions(function: Any) -> set[str] | None:
     """The names in a function's code, or in a built-in function's signature; None for everything else."""
     # Not what is below a wrapper: whoever put that there wants to see every call, and we might not make it.
-    code = getattr(function, "__code__", None)
+    code = function if isinstance(function, CodeType) else getattr(function, CODE, None)
     if code is not None:
         return {*code.co_names, *code.co_varnames, *code.co_freevars}
     if isinstance(function, BuiltinFunctionType):

@@ -117,12 +117,7 @@ class Gunicorn:
             environment["GZC"] = "1"
         environment.update(env or {})
         bind = f"unix:{self._runtime.name}/gunicorn.sock" if unix else "127.0.0.1:0"
-        command = [
-            *(sys.executable, "-m", "gunicorn", app, "--pythonpath", str(APPS)),
-            *("-k", "gevent", "-w", "1", "-b", bind, "--keep-alive", "75", "--graceful-timeout", "1"),
-            *("--access-logfile", "-", "--access-logformat", self.ACCESS, "--error-logfile", "-"),
-            *options,
-        ]
+        command = self._command(app, bind, options)
         self._tls = tls  # of the client
         self._process = subprocess.Popen(
             command,
@@ -145,6 +140,14 @@ class Gunicorn:
             if isinstance(error, Exception):
                 raise AssertionError("gunicorn did not start:\n" + "\n".join(self.errors.lines)) from error
             raise
+
+    def _command(self, app: str, bind: str, options: tuple[str, ...]) -> list[str]:
+        return [
+            *(sys.executable, "-m", "gunicorn", app, "--pythonpath", str(APPS)),
+            *("-k", "gevent", "-w", "1", "-b", bind, "--keep-alive", "75", "--graceful-timeout", "1"),
+            *("--access-logfile", "-", "--access-logformat", self.ACCESS, "--error-logfile", "-"),
+            *options,
+        ]
 
     @staticmethod
     def _parse(url: str) -> Address:

@@ -1,5 +1,6 @@
 """Fixtures shared by the test modules. Each that starts something also ends it."""
 
+import os
 import ssl
 import tempfile
 from collections.abc import Iterator
@@ -7,7 +8,42 @@ from pathlib import Path
 
 import pytest
 
+from gzc import _disk, _hub, _syscalls
+
+from ._ends import Ends
 from ._server import Folder
+
+_PROCESS = os.getpid()
+
+
+def pytest_runtest_makereport() -> None:
+    """A forked child that got out of its test, by an error in fork itself, must not run the others as well."""
+    if os.getpid() != _PROCESS:
+        os._exit(97)
+
+
+@pytest.fixture
+def ends(tmp_path: Path) -> Iterator[Ends]:
+    """What makes ends, and closes them; afterwards no transfer may still claim one."""
+    with Ends(tmp_path) as made:
+        yield made
+    left = dict(_hub._claims)
+    _hub._claims.clear()  # the next test is not to blame
+    assert left == {}
+
+
+@pytest.fixture
+def latches(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """What the kernel is remembered not to have; forgotten after the test."""
+    missing = dict(_syscalls._missing)
+    monkeypatch.setattr(_syscalls, "_missing", missing)
+    return missing
+
+
+@pytest.fixture
+def remote(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every file is on storage gzc does not know: all that touches it goes to the pool."""
+    monkeypatch.setattr(_disk, "storage", lambda fd: _disk.Storage.REMOTE)
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,6 @@ import ssl
 import tarfile
 import tempfile
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any, NoReturn
 
 import gevent
@@ -29,15 +28,14 @@ from gevent import ssl as gssl
 import gzc
 from gzc import _consent
 
-from ._ends import MIB, PATIENCE, Ends
+from ._ends import (
+    MIB,
+    PATIENCE,
+    Ends,
+    PlainFileObject,
+)
 
 CONTENT = bytes(range(97, 123)) * 4000
-
-
-@pytest.fixture
-def ends(tmp_path: Path) -> Iterator[Ends]:
-    with Ends(tmp_path) as made:
-        yield made
 
 
 def received(ends: Ends, source: Any, mechanism: str) -> bytes:
@@ -150,7 +148,7 @@ def _upper_wrapped(read: Callable[..., bytes]) -> Callable[..., bytes]:
     [
         lambda path: open(path, "rb"),
         lambda path: open(path, "rb", 0),
-        lambda path: fileobject.FileObjectPosix(str(path), "rb"),
+        lambda path: PlainFileObject(str(path), "rb"),
         lambda path: fileobject.FileObjectBlock(str(path), "rb"),
     ],
     ids=["buffered", "raw", "FileObjectPosix", "FileObjectBlock"],
@@ -181,7 +179,7 @@ def test_an_override_on_a_temporary_file_is_honoured(ends: Ends, wrap: Any, belo
 
 def test_gevents_own_delegates_are_no_override(ends: Ends) -> None:
     """M18: FileObjects keep bound methods of the object below in the instance."""
-    file = ends.keep(fileobject.FileObjectPosix(str(ends.path(CONTENT)), "rb"))
+    file = ends.keep(PlainFileObject(str(ends.path(CONTENT)), "rb"))
     assert "read" in vars(file)
     assert received(ends, file, "sendfile") == CONTENT
 

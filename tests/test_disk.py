@@ -24,25 +24,16 @@ import pytest
 from gevent import monkey
 
 import gzc
-from gzc import _disk, _hub, _syscalls
+from gzc import _disk, _syscalls
 
 from . import _fuse
-from ._ends import MIB, PATIENCE, Ends, open_fds_unchanged, payload
+from ._ends import MIB, PATIENCE, Ends, Ticker, arrives, open_fds_unchanged, payload
 from ._pairs import HEAD, SINKS, SOURCES, raised
 
 CONTENT = _fuse.content()
 GAP = 0.3  # FUSE answers after 0.5
 _numbers = itertools.count()  # each file of its own: the kernel lets those of one file wait for each other
 Lock = monkey.get_original("threading", "Event")
-
-
-@pytest.fixture
-def ends(tmp_path: Path) -> Iterator[Ends]:
-    with Ends(tmp_path) as made:
-        yield made
-    left = dict(_hub._claims)
-    _hub._claims.clear()  # the next test is not to blame
-    assert left == {}
 
 
 @contextlib.contextmanager
@@ -78,30 +69,6 @@ def fuse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield mountpoint
 
 
-class Ticker:
-    """The longest time that the hub gave nobody else the processor."""
-
-    def __init__(self, ends: Ends) -> None:
-        self.gap = 0.0
-        self._ends = ends
-
-    def __enter__(self) -> "Ticker":
-        self._greenlet = self._ends.spawn(self._tick)
-        gevent.idle()
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        gevent.sleep(0.002)  # the last gap is measured when it is over
-        self._greenlet.kill()
-
-    def _tick(self) -> None:
-        last = time.monotonic()
-        while True:
-            gevent.sleep(0.001)
-            now = time.monotonic()
-            self.gap, last = max(self.gap, now - last), now
-
-
 class Held:
     """One call of gzc's held in its thread until it is let go; then it is made."""
 
@@ -133,12 +100,6 @@ class Held:
         self.go.set()
         assert self.over.wait(PATIENCE)
         gevent.sleep(0.01)  # the thread tells the hub
-
-
-@pytest.fixture
-def remote(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every file is on storage gzc does not know: all that touches it goes to the pool."""
-    monkeypatch.setattr(_disk, "storage", lambda fd: _disk.Storage.REMOTE)
 
 
 # -- slow --------------------------------------------------------------------------------------------------
@@ -404,6 +365,75 @@ def test_b8_a_cold_file_is_read_off_the_hub(ends: Ends, monkeypatch: pytest.Monk
         assert gzc.copy(file, again.obj) == len(content)
         assert jobs == []
         assert again.content() in (None, HEAD + content)
+
+
+@pytest.mark.parametrize(("sink", "call"), [("unix", "sendfile"), ("/dev/null", "sendfile"), ("pipe", "splice")])
+def test_b8_a_download_that_met_cold_pages_goes_back_to_the_cheaper_call(
+    ends: Ends, monkeypatch: pytest.MonkeyPatch, sink: str, call: str
+) -> None:
+    """B8: by the pool and our pipe only while the page cache has a gap; the whole window behind it is asked for."""
+    content = payload(16 * MIB)
+    gaps = [(2 * MIB, 3 * MIB), (9 * MIB + 5, 9 * MIB + 6), (16 * MIB - 1, 16 * MIB)]
+    asked: list[int] = []
+
+    def cached(fd: int, offset: int, count: int) -> bool:
+        asked.append(offset)
+        return all(offset + count <= begin or offset >= end for begin, end in gaps)
+
+    monkeypatch.setattr(_disk, "cached", cached)
+    monkeypatch.setattr(_disk, "storage", lambda fd: _disk.Storage.LOCAL)
+    jobs = []
+    run = _disk.Job.run
+    monkeypatch.setattr(_disk.Job, "run", lambda self, *args: (jobs.append(args), run(self, *args))[1])
+    own: list[tuple[int, int]] = []  # the calls that go without our pipe, by offset and count
+    whole = getattr(_syscalls, call)
+
+    def look(*args: Any) -> int:
+        moved: int = whole(*args)
+        if call == "sendfile":
+            own.append((args[2], moved))
+        elif len(args) > 3 and args[1] == taken.obj.fileno():
+            own.append((args[3], moved))
+        return moved
+
+    taken = SINKS[sink](ends)
+    monkeypatch.setattr(_syscalls, call, look)
+    with gzc.trace() as seen:
+        assert gzc.copy(ends.file(content), taken.obj) == len(content)
+    assert taken.content() in (None, HEAD + content)
+    assert seen.refused == []
+    assert 3 <= len(jobs) <= 20
+    assert sum(moved for _, moved in own) > 11 * MIB
+    assert any(offset > 4 * MIB for offset, _ in own)
+    assert any(offset > 10 * MIB for offset, _ in own)
+    assert not any(offset < end and begin < offset + moved for begin, end in gaps for offset, moved in own)
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("mode", ["wb", "w+b", "r+b"])
+def test_what_the_file_object_has_still_to_write_does_not_stop_the_hub(ends: Ends, fuse: Path, mode: str) -> None:
+    path = fuse / f"write-slow {next(_numbers)}"
+    file = ends.keep(path.open(mode))
+    file.write(b"pending")
+    source = ends.file(b"more" * 100)
+    with Ticker(ends) as ticker:
+        assert gzc.copy(source, file) == 400
+    assert ticker.gap < GAP
+    assert file.tell() == 407
+    assert path.read_bytes()[:407] == b"pending" + b"more" * 100
+
+
+@pytest.mark.root
+def test_a_pending_write_of_the_source_does_not_stop_the_hub(ends: Ends, fuse: Path) -> None:
+    file = ends.keep((fuse / f"write-slow new {next(_numbers)}").open("w+b"))
+    file.write(b"pending")
+    sock, there = ends.unix()
+    peer = ends.reading(there)
+    with Ticker(ends) as ticker:
+        assert gzc.copy(gzc.section(file, 3, 100), sock) == 4
+    assert ticker.gap < GAP
+    assert arrives(sock, peer) == b"ding"
+    assert file.tell() == 7
 
 
 # -- a thread that outlives its greenlet -------------------------------------------------------------------

@@ -15,7 +15,6 @@ import socket as native
 import warnings
 import weakref
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any, NoReturn
 
 import gevent
@@ -23,7 +22,6 @@ import pytest
 from gevent import socket as gsocket
 
 import gzc
-from gzc import _hub
 
 from ._ends import KIB, MIB, PATIENCE, After, Ends, Peer, Script, error, open_fds_unchanged, payload, python
 
@@ -39,15 +37,6 @@ class Slow:
 
     def __init__(self, content: bytes) -> None:
         self.read = io.BytesIO(content).read
-
-
-@pytest.fixture
-def ends(tmp_path: Path) -> Iterator[Ends]:
-    with Ends(tmp_path) as made:
-        yield made
-    left = dict(_hub._claims)
-    _hub._claims.clear()  # the next test is not to blame
-    assert left == {}
 
 
 @pytest.fixture

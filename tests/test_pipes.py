@@ -14,7 +14,6 @@ import socket as native
 import struct
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import gevent
@@ -24,30 +23,13 @@ from gevent import socket as gsocket
 from gevent.fileobject import FileObjectPosix
 
 import gzc
-from gzc import _hub, _pipe, _syscalls
+from gzc import _pipe, _syscalls
 
-from ._ends import MIB, PATIENCE, Ends, error, open_fds_unchanged, payload, python
+from ._ends import MIB, PATIENCE, Ends, Ticker, error, open_fds_unchanged, payload, python
 from ._pairs import HEAD, SINKS, SOURCES, Scripted, feeding_pipe, is_fifo, pipe_peer, pipes_open, raised
 
 CONTENT = payload(MIB + 3)
 NOW = struct.pack("ii", 1, 0)  # SO_LINGER: a close is a reset
-
-
-@pytest.fixture
-def ends(tmp_path: Path) -> Iterator[Ends]:
-    with Ends(tmp_path) as made:
-        yield made
-    left = dict(_hub._claims)
-    _hub._claims.clear()  # the next test is not to blame
-    assert left == {}
-
-
-@pytest.fixture
-def latches(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """What the kernel is remembered not to have; forgotten after the test."""
-    missing = dict(_syscalls._missing)
-    monkeypatch.setattr(_syscalls, "_missing", missing)
-    return missing
 
 
 @pytest.fixture
@@ -73,30 +55,6 @@ def drains(src: int, dst: int, *_: object) -> bool:
 
 def pumps(src: int, dst: int, *_: object) -> bool:
     return not is_fifo(dst)
-
-
-class Ticker:
-    """The longest time the hub gave nobody else the processor."""
-
-    def __init__(self, ends: Ends) -> None:
-        self.gap = 0.0
-        self._ends = ends
-
-    def __enter__(self) -> "Ticker":
-        self._greenlet = self._ends.spawn(self._tick)
-        gevent.idle()
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        gevent.sleep(0.002)  # the last gap is measured when it is over
-        self._greenlet.kill()
-
-    def _tick(self) -> None:
-        last = time.monotonic()
-        while True:
-            gevent.sleep(0.001)
-            now = time.monotonic()
-            self.gap, last = max(self.gap, now - last), now
 
 
 # -- D: nothing lost, no false end -------------------------------------------------------------------------

@@ -29,20 +29,6 @@ SIZES = (0, 1, 42, 1025, PAGE + 1, BEYOND_SMALL, MIB + 3, 5 * MIB)
 GIB = 1 << 30
 
 
-@pytest.fixture
-def ends(tmp_path: Path) -> Iterator[Ends]:
-    with Ends(tmp_path) as made:
-        yield made
-
-
-@pytest.fixture
-def latches(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """What the kernel is remembered not to have; forgotten after the test."""
-    missing = dict(_syscalls._missing)
-    monkeypatch.setattr(_syscalls, "_missing", missing)
-    return missing
-
-
 def mechanism(source: str, sink: str) -> str:
     """The table of the issue, written down a second time."""
     if sink in ("file ab", "BytesIO", "bytearray"):

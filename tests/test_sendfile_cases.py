@@ -11,7 +11,7 @@ import itertools
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,21 @@ from gevent.threadpool import ThreadPool
 import gzc
 from gzc import _hub, _movers, _syscalls
 
-from ._ends import BEYOND_SMALL, CHUNK, MIB, PATIENCE, Ends, Peer, Script, error, is_at, open_fds_unchanged, payload
+from ._ends import (
+    BEYOND_SMALL,
+    CHUNK,
+    MIB,
+    PATIENCE,
+    Ends,
+    Iterations,
+    Peer,
+    Script,
+    arrives,
+    error,
+    is_at,
+    open_fds_unchanged,
+    payload,
+)
 
 CONTENT = payload(2 * MIB + 3)
 
@@ -34,25 +48,6 @@ CONTENT = payload(2 * MIB + 3)
 DECLINES = ("EINVAL", "EOPNOTSUPP", "ENOSYS", "ESPIPE", "EPERM", "EOVERFLOW", "ENODATA")
 #: Errnos that are the truth about the disk or the peer.
 TRUTHS = ("EIO", "ENOSPC", "EPIPE", "ECONNRESET", "ETIMEDOUT", "ENOTCONN", "ENOMEM", "EBADF", "EFBIG", "EDQUOT")
-
-
-@pytest.fixture
-def ends(tmp_path: Path) -> Iterator[Ends]:
-    with Ends(tmp_path) as made:
-        yield made
-
-
-@pytest.fixture
-def latches(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """What the kernel is remembered not to have; forgotten after the test."""
-    missing = dict(_syscalls._missing)
-    monkeypatch.setattr(_syscalls, "_missing", missing)
-    return missing
-
-
-def arrives(sock: gsocket.socket, peer: Peer) -> bytes:
-    sock.close()
-    return peer.all()
 
 
 # -- F: what files do --------------------------------------------------------------------------------------
@@ -302,20 +297,18 @@ def test_b4_the_budget_of_a_turn_goes_through_the_loop(ends: Ends, monkeypatch: 
     monkeypatch.setattr(gzc.config, "hub_budget", 1e-9)
     monkeypatch.setattr(gzc.config, "chunk", 4096)
     file, (sock, there) = ends.file(CONTENT[:100_000]), ends.tcp()
-    loop = gevent.get_hub().loop
-    first = loop.iteration
-    assert gzc.copy(file, sock) == 100_000
-    assert loop.iteration - first >= 100_000 // 4096 // 3
+    with Iterations() as loop:
+        assert gzc.copy(file, sock) == 100_000
+    assert loop.count >= 100_000 // 4096 // 3
     assert there.recv(10) == CONTENT[:10]
 
 
 @pytest.mark.parametrize("sink", ["bytearray", "file"])
 def test_b4_also_where_nothing_ever_waits(ends: Ends, monkeypatch: pytest.MonkeyPatch, sink: str) -> None:
     monkeypatch.setattr(gzc.config, "hub_budget", 1e-9)
-    loop = gevent.get_hub().loop
-    first = loop.iteration
-    assert gzc.copy(CONTENT, bytearray() if sink == "bytearray" else ends.file(mode="wb")) == len(CONTENT)
-    assert loop.iteration - first >= len(CONTENT) // CHUNK // 3
+    with Iterations() as loop:
+        assert gzc.copy(CONTENT, bytearray() if sink == "bytearray" else ends.file(mode="wb")) == len(CONTENT)
+    assert loop.count >= len(CONTENT) // CHUNK // 3
 
 
 @pytest.mark.parametrize("before", [0, 2])

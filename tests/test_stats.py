@@ -10,7 +10,6 @@ import logging
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,12 +23,6 @@ from gzc import _stats
 from ._ends import BEYOND_SMALL, MIB, PATIENCE, Ends, payload, python
 
 CONTENT = payload(3 * MIB + 5)
-
-
-@pytest.fixture
-def ends(tmp_path: Path) -> Iterator[Ends]:
-    with Ends(tmp_path) as made:
-        yield made
 
 
 # -- strace ------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ import io
 import os
 import socket as native
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +26,6 @@ from ._ends import KIB, MIB, PATIENCE, Ends, payload, python
 from ._pairs import raised
 
 CONTENT = payload(MIB + 3)
-
-
-@pytest.fixture
-def ends(tmp_path: Path) -> Iterator[Ends]:
-    with Ends(tmp_path) as made:
-        yield made
 
 
 def fd_of(obj: Any) -> int:
