@@ -7,7 +7,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from . import _bodies, _ftplib, _gunicorn, _hooks, _http_client, _saving, _shutil, _socket, _tarfile, _urllib, _urllib3
+from . import (
+    _bodies,
+    _ftplib,
+    _gunicorn,
+    _hooks,
+    _http_client,
+    _os,
+    _saving,
+    _shutil,
+    _socket,
+    _subprocess,
+    _tarfile,
+    _urllib,
+    _urllib3,
+)
 from ._ledger import Row
 
 
@@ -148,5 +162,20 @@ SEAMS = (
         why="FileUpload.save is a loop of 64 KiB that gives nobody a turn",
         reaches="Bottle's request.files: FileUpload.save",
         rows=_saving.BOTTLE,
+    ),
+    Seam(
+        "subprocess",
+        why="gevent reads a process's output in pieces of 8 KiB, an eighth of what the pipe holds",
+        reaches="Popen.communicate, subprocess.run, check_output, and read() of any FileObject over a pipe",
+        rows=_subprocess.ROWS,
+    ),
+    Seam(
+        "os",
+        why="os.sendfile and os.splice answer EAGAIN on gevent's sockets, which are never in blocking mode;"
+        " os.copy_file_range holds the hub while it waits for storage",
+        reaches="programs written for blocking sockets that make these calls themselves",
+        rows=_os.ROWS,
+        stdlib=True,
+        opt_in=True,
     ),
 )

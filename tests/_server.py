@@ -18,7 +18,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO
 
@@ -107,6 +107,7 @@ class Gunicorn:
         stock: bool = STOCK,
         tls: ssl.SSLContext | None = None,
         unix: bool = False,
+        env: Mapping[str, str] | None = None,
     ) -> None:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("GZC")}
         environment["GZC_TEST_FOLDER"] = str(folder)
@@ -114,6 +115,7 @@ class Gunicorn:
         environment["XDG_RUNTIME_DIR"] = self._runtime.name
         if not stock:
             environment["GZC"] = "1"
+        environment.update(env or {})
         bind = f"unix:{self._runtime.name}/gunicorn.sock" if unix else "127.0.0.1:0"
         command = self._command(app, bind, options)
         self._tls = tls  # of the client

@@ -10,34 +10,26 @@ import textwrap
 from pathlib import Path
 
 import pytest
+from gzc.monkey._catalog import SEAMS
 
 from . import _program
 from ._program import PRELUDE, finished
 
-#: The seams these tests watch, of all there are: gevent's own, and one whose target arrives later. In force after
-#: `patch_all()` are with gunicorn imported EVERY, and before that EARLY.
-EARLY = ("hooks", "socket")
-EVERY = (*EARLY, "gunicorn")
+#: The seams in force after `patch_all()`: with gunicorn imported, and before that. The doors are the same for all
+#: seams; those that wait for other modules are left out of the comparison here, and have test_patch_unpatch.py.
+EVERY = tuple(
+    seam.name
+    for seam in SEAMS
+    if not (seam.opt_in or seam.stdlib) and all(row.eager or row.module == "gunicorn.http.wsgi" for row in seam.rows)
+)
+EARLY = tuple(seam.name for seam in SEAMS if seam.name in EVERY and all(row.eager for row in seam.rows))
+OTHERS = tuple(seam.name for seam in SEAMS if seam.name not in EVERY)
 
 #: What the programs here know beside `PRELUDE`. A fork for each case costs a tenth of a program for each.
 TOOLS = (
     PRELUDE
-    + f"EVERY, EARLY = {EVERY!r}, {EARLY!r}\n"
+    + f"EVERY, EARLY, OTHERS = {EVERY!r}, {EARLY!r}, {OTHERS!r}\n"
     + """
-def patched():
-    import gzc
-    return tuple(name for name in gzc.patched() if name in EVERY)
-
-def others_arrive():
-    '''So that only gunicorn is awaited: whatever the seams that are not watched here would wait for.'''
-    from gzc.monkey._catalog import SEAMS
-    for seam in SEAMS:
-        for row in seam.rows:
-            if seam.name not in EVERY:
-                importlib.import_module(row.module)
-    from django.conf import settings
-    settings.configure()  # gevent's patch_all looks at every object there is, and Django's would raise
-
 def each(cases, check):
     '''`check(case)` in a child of its own for each case, all at once: none sees what another has patched.'''
     import signal, traceback
@@ -69,9 +61,13 @@ def refused(call, *told):
     else:
         raise AssertionError("no ValueError")
 
+def patched():
+    import gzc
+    return tuple(name for name in gzc.patched() if name in EVERY)
+
 def states():
     import gzc
-    return {seam.name: seam.state for seam in gzc.seams()}
+    return {seam.name: seam.state for seam in gzc.seams() if seam.name in EVERY}
 
 def forget_gunicorn():
     for name in [name for name in sys.modules if name.partition(".")[0] == "gunicorn"]:
@@ -462,7 +458,6 @@ def test_only_skip_also_and_one_seam_at_a_time() -> None:
         """
         import gunicorn.http.wsgi, gzc, gevent.socket
         from gzc.monkey import patch
-        others_arrive()
         before = images()
         def now(*expected, **options):
             gzc.patch_all(stdlib=False, **options)
@@ -483,7 +478,7 @@ def test_only_skip_also_and_one_seam_at_a_time() -> None:
         now("socket", "gunicorn", only=["socket"], also=["gunicorn"])
         now(only=["socket"], skip=["socket"])
         now("socket", only=iter(["socket"]), skip=iter([]), also=iter([]))
-        now(skip=iter(EVERY))
+        now(skip=iter((*EVERY, *OTHERS)))
         unchanged(before)
         """
     )
@@ -531,7 +526,6 @@ def test_patch_and_unpatch_leave_every_target_identical() -> None:
     program(
         f"""
         import gevent.monkey, gevent.socket, gzc
-        others_arrive()
         def check(case):
             order, (first, later, options), arrival = case
             exec(first)
@@ -541,7 +535,7 @@ def test_patch_and_unpatch_leave_every_target_identical() -> None:
             stock = vars(gevent.socket.socket)["sendfile"]
             for turn in range(2):
                 before = images()
-                gzc.patch_all(**options)
+                gzc.patch_all(skip=OTHERS, **options)
                 ours = vars(gevent.socket.socket)["sendfile"]
                 assert ours is not stock
                 if turn == 0:
@@ -879,11 +873,11 @@ def test_seams_tell_how_they_stand() -> None:
         """
         import gzc
         def stand(early, gunicorn):
-            found = {name: state for name, state in states().items() if name in EVERY}
+            found = states()
             assert found == {**dict.fromkeys(EARLY, early), "gunicorn": gunicorn}, found
         for seam in gzc.seams():
             assert seam.name in str(seam) and seam.state in str(seam) and seam.why in str(seam)
-            assert seam.reaches in str(seam) and type(seam.opt_in) is bool
+            assert seam.reaches in str(seam) and (seam.name in OTHERS or not seam.opt_in)
         waiting = "waiting for gunicorn.http.wsgi"
         stand("off", "off")
         assert patched() == ()
@@ -915,9 +909,8 @@ def test_gunicorn_is_patched_when_it_arrives_and_its_import_is_as_ever() -> None
     program(
         """
         import importlib.util, gevent.socket, gzc
-        others_arrive()
         finders = list(sys.meta_path)
-        gzc.patch_all(stdlib=False)
+        gzc.patch_all(stdlib=False, skip=OTHERS)
         import gunicorn.http.wsgi as wsgi
         assert patched() == EVERY
         assert sys.meta_path == finders, "the finder is still there, and nothing is awaited"
@@ -1079,7 +1072,7 @@ def test_a_loader_shared_by_many_modules_is_given_back() -> None:
                 self.real[module.__name__].exec_module(module)
         hook = Hook()
         sys.meta_path.insert(0, hook)
-        gzc.patch_all(stdlib=False)
+        gzc.patch_all(stdlib=False, skip=OTHERS)
         import gunicorn.http.wsgi
         assert patched() == EVERY
         assert Hook.loaded.count("gunicorn.http.wsgi") == 1
@@ -1415,7 +1408,8 @@ def test_the_file_wrapper_has_what_its_file_has() -> None:
 
 def test_every_option_and_every_seam_of_patch_all_in_one_process() -> None:
     """All choices of only and skip, one after the other: what is in force is what was chosen last."""
-    subsets = [c for n in range(len(EVERY) + 1) for c in itertools.combinations(EVERY, n)]
+    names = ("hooks", "socket", "gunicorn")
+    subsets = [c for n in range(len(names) + 1) for c in itertools.combinations(names, n)]
     program(
         f"""
         import gunicorn.http.wsgi, gzc
