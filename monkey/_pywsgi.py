@@ -50,8 +50,7 @@ def process_result(original: Method) -> Method:
         if self.command == "HEAD" or self.code in (204, 304) or 100 <= self.code < 200:
             return _send_headers(self, promised)
         if source is None or promised is None:
-            _wsgi.widen(self.result)
-            return original(self)
+            return _iterate(self, original)
         if promised <= gzc.config.small and not self.headers_sent:
             return _send_small(self, promised)
         if gzc.sink(self.socket).kind is not gzc.Kind.STREAM:
@@ -59,6 +58,17 @@ def process_result(original: Method) -> Method:
         return _send(self, source, promised)
 
     return process_result
+
+
+def _iterate(handler: Any, original: Method) -> None:
+    """pywsgi's own way, and the end of the connection where the body was shorter than promised."""
+    _wsgi.widen(handler.result)
+    original(handler)
+    try:
+        if _written(handler) < int(handler.provided_content_length or 0):
+            handler.close_connection = True
+    except ValueError:
+        pass  # no number, and no promise
 
 
 def _is_wrapped(handler: Any) -> bool:
