@@ -84,9 +84,8 @@ def _bottle_range(original: Callable[..., Any]) -> Callable[..., Any]:
     return _rangeiter
 
 
-def _bottle_read(_missing: object) -> property:
-    """What ``_closeiter`` closes can be read, if it can: Bottle then gives it to the server's file wrapper."""
-    return property(lambda self: self.iterator.read)
+#: What ``_closeiter`` closes can be read, if it can: Bottle then gives it to the server's file wrapper.
+_bottle_read = property(lambda self: self.iterator.read)
 
 
 def _bottle_closing(self: Any) -> Any:
@@ -103,6 +102,6 @@ DJANGO = (Row("django.core.files.base", "File.__gzc_source__", added(_django_fil
 SENTRY = (Row("sentry_sdk.integrations.wsgi", "_ScopedResponse.__gzc_source__", added(_sentry_scope)),)
 BOTTLE = (
     Row("bottle", "_rangeiter", _bottle_range, knows=frozenset({"fp", "offset", "limit", "seek", "read"})),
-    Row("bottle", "_closeiter.read", _bottle_read),
+    Row("bottle", "_closeiter.read", lambda _missing: _bottle_read),
     Row("bottle", "_closeiter.__gzc_source__", added(_bottle_closing)),
 )
