@@ -30,8 +30,12 @@ def sendfile(original: Method) -> Method:
         filelike = getattr(respiter, "filelike", None)  # None: not a wrapper, but described as a part of a file
         if self.cfg.is_ssl or not self.can_sendfile():
             return bool(original(self, respiter))  # TLS, HTTP/2, --no-sendfile
-        if getattr(self, "_omits_body", False):  # HEAD, 1xx, 204, 304
-            return _send_headers(self) if filelike is None else bool(original(self, respiter))
+        if _omits_body(self):
+            # gunicorn since 26.1 warns about a wrapper here; before that it sent the file.
+            if filelike is not None and hasattr(self, "_omits_body"):
+                return bool(original(self, respiter))
+            self.send_headers()
+            return True
         promised = self.response_length
         if promised is not None:
             promised = max(0, promised - self.sent)  # the application may have written before
@@ -53,9 +57,10 @@ def sendfile(original: Method) -> Method:
     return sendfile
 
 
-def _send_headers(response: Any) -> bool:
-    response.send_headers()
-    return True
+def _omits_body(response: Any) -> bool:
+    """Whether HTTP forbids a body here: HEAD, 1xx, 204, 304."""
+    code = response.status_code
+    return response.req.method == "HEAD" or code in (204, 304) or (code is not None and code < 200)
 
 
 def _send(response: Any, respiter: Any, moving: gzc.Transfer, promised: int) -> None:

@@ -50,6 +50,7 @@ class _Entry:
     name: str
     original: Any
     replacement: Any
+    spec: Any
 
     @property
     def on_top(self) -> bool:
@@ -66,10 +67,10 @@ class Ledger:
         entry = self._entries.get(row)
         if entry is None:
             return False
-        if entry.owner is _owner(row):
+        if entry.owner is _owner(row) and entry.spec is _spec(row):
             return True
         if arrived(row.module):
-            self._entries.pop(row, None)  # the module was reloaded, and its classes are new ones
+            self._entries.pop(row, None)  # the module was reloaded, and its classes and functions are new ones
         return False
 
     def apply(self, row: Row, here: str = "") -> bool:
@@ -96,7 +97,7 @@ class Ledger:
             _check_shape(row, original)
             replacement = row.make(original)
             setattr(owner, name, replacement)
-        self._entries[row] = _Entry(owner, name, original, replacement)
+        self._entries[row] = _Entry(owner, name, original, replacement, _spec(row))
         return True
 
     def undo(self, row: Row) -> bool:
@@ -130,6 +131,11 @@ def _owner(row: Row) -> Any:
     for step in row.path.split(".")[:-1]:
         owner = getattr(owner, step, MISSING)
     return owner
+
+
+def _spec(row: Row) -> Any:
+    """A new one with each reload, which keeps the module object as it is."""
+    return getattr(sys.modules.get(row.module), "__spec__", None)
 
 
 def _check_shape(row: Row, original: Any) -> None:

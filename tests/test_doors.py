@@ -483,7 +483,7 @@ def test_only_skip_also_and_one_seam_at_a_time() -> None:
         now("socket", "gunicorn", only=["socket"], also=["gunicorn"])
         now(only=["socket"], skip=["socket"])
         now("socket", only=iter(["socket"]), skip=iter([]), also=iter([]))
-        now(skip=iter(EVERY))
+        now(skip=iter(states()))
         unchanged(before)
         """
     )
@@ -1233,6 +1233,7 @@ SENDFILE = (
     "self.send_headers(), self.is_chunked())"
 )
 WHOLE = f"""
+def base_environ(cfg): return {{"wsgi.file_wrapper": FileWrapper}}
 class Response:
     def sendfile(self, respiter): {SENDFILE}
 class FileWrapper: pass
