@@ -337,14 +337,14 @@ def test_the_users_own_wrapper_is_kept(ends: Ends) -> None:
 
 def test_tls_goes_its_old_way(ends: Ends, certificates: tuple[ssl.SSLContext, list[str]]) -> None:
     """M9, O10: no plaintext on the wire."""
-    trust, (_, certificate, _, key) = certificates
+    _, (_, certificate, _, key) = certificates
     content = payload(MIB + 3)
     context = gssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
     server = ends.keep(Server(serving(ends.path(content)), ssl_context=context))
     client = gssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    client.load_verify_locations(cadata=ssl.DER_cert_to_PEM_cert(trust.get_ca_certs(binary_form=True)[-1]))
-    server.client = client.wrap_socket(server.client, server_hostname="localhost")
+    client.check_hostname, client.verify_mode = False, ssl.CERT_NONE
+    server.client = client.wrap_socket(server.client)
     with gzc.trace() as trace:
         server.ask(version="1.0")
         _, body = server.answer()
