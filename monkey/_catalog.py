@@ -14,6 +14,8 @@ from . import (
     _hooks,
     _http_client,
     _os,
+    _pywsgi,
+    _responses,
     _saving,
     _shutil,
     _socket,
@@ -21,6 +23,7 @@ from . import (
     _tarfile,
     _urllib,
     _urllib3,
+    _wsgiref,
 )
 from ._ledger import Row
 
@@ -71,15 +74,50 @@ SEAMS = (
         why="Response.sendfile trusts the descriptor's position and forgets to count; FileWrapper cannot seek,"
         " so that a Range is read from byte 0",
         reaches="every file response of gunicorn's gevent worker: Flask, Django, WhiteNoise, Bottle, Falcon",
-        rows=(
-            Row(
-                *("gunicorn.http.wsgi", "Response.sendfile", _gunicorn.sendfile),
-                knows=frozenset(
-                    {"is_ssl", "can_sendfile", "filelike", "response_length", "send_headers", "is_chunked"}
-                ),
-            ),
-            *(Row("gunicorn.http.wsgi", f"FileWrapper.{name}", make) for name, make in _gunicorn.WRAPPER_METHODS),
-        ),
+        rows=_gunicorn.ROWS,
+    ),
+    Seam(
+        "pywsgi",
+        why="gevent.pywsgi has no wsgi.file_wrapper: files are read and sent in pieces of 4 or 8 KiB",
+        reaches="every file response of gevent.pywsgi and of gunicorn's gevent_pywsgi worker",
+        rows=_pywsgi.ROWS,
+    ),
+    Seam(
+        "wsgiref",
+        why="wsgiref.handlers leaves its sendfile hook empty, and its FileWrapper cannot seek",
+        reaches="wsgiref.simple_server and Django's runserver in monkey-patched programs",
+        rows=_wsgiref.ROWS,
+        stdlib=True,
+    ),
+    Seam(
+        "werkzeug",
+        why="a range of a file is an iterable that hides the file from the server",
+        reaches="send_file and send_from_directory of Flask, when a client asks for a range",
+        rows=_responses.WERKZEUG,
+    ),
+    Seam(
+        "whitenoise",
+        why="SlicedFile, a range of a file, has no descriptor",
+        reaches="ranges of WhiteNoise's static files",
+        rows=_responses.WHITENOISE,
+    ),
+    Seam(
+        "bottle",
+        why="a range of a file is a generator of pieces of 1 MiB",
+        reaches="static_file of Bottle, when a client asks for a range",
+        rows=_responses.BOTTLE,
+    ),
+    Seam(
+        "django",
+        why="File and FieldFile are proxies around the file",
+        reaches="FileResponse and copies of uploaded and stored files",
+        rows=_responses.DJANGO,
+    ),
+    Seam(
+        "sentry",
+        why="Sentry wraps responses in a scope of their own, which hides files from the server",
+        reaches="every file response of a program with Sentry",
+        rows=_responses.SENTRY,
     ),
     Seam(
         "gunicorn-bodies",

@@ -117,10 +117,9 @@ class Gunicorn:
             environment["GZC"] = "1"
         environment.update(env or {})
         bind = f"unix:{self._runtime.name}/gunicorn.sock" if unix else "127.0.0.1:0"
-        command = self._command(app, bind, options)
         self._tls = tls  # of the client
         self._process = subprocess.Popen(
-            command,
+            self._command(app, bind, options),
             cwd=folder,
             env=environment,
             stdin=subprocess.DEVNULL,
@@ -207,3 +206,10 @@ class Gunicorn:
 
     def __exit__(self, *exc_info: object) -> None:
         self.stop()
+
+
+class Script(Gunicorn):
+    """`apps/serve.py`, another server than gunicorn; `app` is what it is told to be."""
+
+    def _command(self, app: str, bind: str, options: tuple[str, ...]) -> list[str]:
+        return [sys.executable, str(APPS / "serve.py"), app, *options]
