@@ -12,7 +12,7 @@ SHELL := bash
 # Two pips in one environment break each other, so -j means nothing here.
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all coverage lint format dist clean FORCE
+.PHONY: help demo bench test test-all conformance coverage lint format dist clean FORCE
 
 BIN := $(VENV)/bin
 CODE := gzc monkey tests examples .ci/smoke.py
@@ -53,6 +53,10 @@ test-all: ## The fast tests on every other Python >= 3.10 of this machine.
 	    echo "==> Python $$minor: $$python"; \
 	    $(MAKE) --no-print-directory test PYTHON="$$python" VENV=".venv-$$minor" ARGS='$(FAST) $(ARGS)' </dev/null; \
 	done
+
+# For the nightly run: it takes about an hour. ARGS='test_socket urllib3' chooses.
+conformance: $(BIN)/.extra-conformance ## The suites of CPython, gevent, gunicorn, Werkzeug, urllib3 under gzc.
+	$(BIN)/python -m tests.conformance $(ARGS)
 
 coverage: $(BIN)/.extra-test ## All tests, and which lines and branches they reach.
 	$(BIN)/coverage run $(BIN)/pytest $(ARGS)
