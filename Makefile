@@ -12,15 +12,17 @@ SHELL := bash
 # Two pips in one environment break each other, so -j means nothing here.
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help demo bench test test-all conformance coverage lint format dist clean FORCE
+.PHONY: help demo bench test test-all test-libuv conformance coverage lint format dist clean FORCE
 
 BIN := $(VENV)/bin
 CODE := gzc monkey tests examples .ci/smoke.py
 FAST := -m "not slow"
+ENGINE := $(addprefix tests/test_,$(addsuffix .py,consent copy disk errors interruption pipes pool_strikes routes \
+    sendfile_cases stats tunnel twins wrappers))
 
 help: ## Show this list.
 	@echo "gzc: zero-copy I/O for gevent. Targets:"
-	@sed -n 's/^\([a-z-]*\):.*## /  \1\t/p' $(MAKEFILE_LIST) | expand -t 12
+	@sed -n 's/^\([a-z-]*\):.*## /  \1\t/p' $(MAKEFILE_LIST) | expand -t 16
 	@echo "PYTHON=... chooses the Python (now: $(PYTHON)), ARGS=... goes to pytest or the demo."
 
 # -- environments: one stamp for the environment, one for each extra installed into it ---------------------
@@ -57,6 +59,13 @@ test-all: ## The fast tests on every other Python >= 3.10 of this machine.
 # For the nightly run: it takes about an hour. ARGS='test_socket urllib3' chooses.
 conformance: $(BIN)/.extra-conformance ## The suites of CPython, gevent, gunicorn, Werkzeug, urllib3 under gzc.
 	$(BIN)/python -m tests.conformance $(ARGS)
+
+# A process for each module: after some thousand tests in one, gevent's own libuv loop crashes in a forked child.
+test-libuv: $(BIN)/.extra-test ## The fast tests of the engine on gevent's libuv loop.
+	@failed=; for module in $(ENGINE); do \
+	    echo "==> libuv: $$module"; \
+	    GEVENT_LOOP=libuv $(BIN)/pytest -q $(FAST) "$$module" $(ARGS) </dev/null || failed="$$failed $$module"; \
+	done; [ -z "$$failed" ] || { echo "on libuv:$$failed" >&2; exit 1; }
 
 coverage: $(BIN)/.extra-test ## All tests, and which lines and branches they reach.
 	$(BIN)/coverage run $(BIN)/pytest $(ARGS)

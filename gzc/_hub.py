@@ -5,14 +5,12 @@ Rules of this file: the only home of gevent's private names. It never moves a by
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 from typing import Any
 
 import gevent
 from gevent import get_hub, monkey
-from gevent import socket as gsocket
 from gevent._fileobjectposix import GreenFileDescriptorIO  # type: ignore[import-not-found]
 from gevent._hub_local import get_hub_if_exists
 from gevent._hub_primitives import wait_on_watcher
@@ -27,6 +25,7 @@ READ, WRITE = "reading", "writing"
 _WATCHER = {READ: "_read_event", WRITE: "_write_event"}
 _FILE_WATCHER = {READ: "_read_watcher", WRITE: "_write_watcher"}
 _POLL = {READ: 0x001, WRITE: 0x004}  # POLLIN, POLLOUT
+_EVENT = {READ: 1, WRITE: 2}  # of a loop's io watcher
 
 # gevent replaces or removes it; a question that does not wait needs the real one.
 _poll = monkey.get_original("select", "poll")
@@ -73,19 +72,24 @@ def wait_file(raw: Any, fd: int, direction: str) -> None:
     is asked for again, which raises when the file was closed meanwhile.
     """
     if not isinstance(raw, GreenFileDescriptorIO):
-        blocking = os.get_blocking(fd)
-        try:
-            (gsocket.wait_read if direction == READ else gsocket.wait_write)(fd)
-        finally:
-            with contextlib.suppress(OSError, ValueError):  # closed meanwhile
-                fd = raw.fileno()
-                if os.get_blocking(fd) is not blocking:
-                    os.set_blocking(fd, blocking)  # libuv sets O_NONBLOCK on what it watches
+        wait_fd(fd, direction)
         return
     watcher = getattr(raw, _FILE_WATCHER[direction])
     if watcher is None:
         raise OSError(errno.EBADF, os.strerror(errno.EBADF))
     wait_on_watcher(watcher, hub=raw.hub)
+
+
+def wait_fd(fd: int, direction: str) -> None:
+    """Wait in the hub until ``fd`` is ready; nobody may close it meanwhile. Its flags stay as they are."""
+    hub, blocking = get_hub(), os.get_blocking(fd)
+    watcher = hub.loop.io(fd, _EVENT[direction])
+    if os.get_blocking(fd) is not blocking:
+        os.set_blocking(fd, blocking)  # libuv sets O_NONBLOCK on what it is to watch
+    try:
+        hub.wait(watcher)
+    finally:
+        watcher.close()
 
 
 def ready(fd: int, direction: str) -> bool:

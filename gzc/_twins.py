@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from gevent import socket as gsocket
-
 from . import _hub, _syscalls
 from ._classify import sink, source
 from ._config import MAX_CALL, config
@@ -38,7 +36,7 @@ class _Bare:
         return _hub.ready(self._fd, self._direction)
 
     def wait(self) -> None:
-        (gsocket.wait_read if self._direction == _hub.READ else gsocket.wait_write)(self._fd)
+        _hub.wait_fd(self._fd, self._direction)
 
 
 def _from(obj: Any) -> End | _Bare:

@@ -21,6 +21,7 @@ from typing import IO, Any
 import gevent
 import pytest
 from gevent import socket as gsocket
+from gevent.fileobject import FileObjectBlock, FileObjectPosix
 
 from gzc import _syscalls
 
@@ -28,6 +29,9 @@ PATIENCE = 20.0  # seconds until a hang is a failure
 KIB, MIB = 1 << 10, 1 << 20
 CHUNK = 256 * KIB  # gzc.config.chunk as it comes
 BEYOND_SMALL = 32 * KIB + 1  # one byte more than gzc.config.small as it comes
+
+#: A FileObject over a regular file: libuv refuses to watch one (EPERM), as epoll does, which libev gets around.
+PlainFileObject = FileObjectBlock if "libuv" in type(gevent.get_hub().loop).__module__ else FileObjectPosix
 
 
 @cache
@@ -107,6 +111,23 @@ class Ticker:
             gevent.sleep(0.001)
             now = time.monotonic()
             self.gap, last = max(self.gap, now - last), now
+
+
+class Iterations:
+    """How often the loop went round."""
+
+    def __enter__(self) -> "Iterations":
+        self.count = 0
+        self._check = gevent.get_hub().loop.check()  # libuv does not count them itself
+        self._check.start(self._went_round)
+        return self
+
+    def _went_round(self) -> None:
+        self.count += 1
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._check.stop()
+        self._check.close()
 
 
 def arrives(sock: gsocket.socket, peer: Peer) -> bytes:

@@ -1,5 +1,6 @@
 """Fixtures shared by the test modules. Each that starts something also ends it."""
 
+import os
 import ssl
 import tempfile
 from collections.abc import Iterator
@@ -11,6 +12,15 @@ from gzc import _disk, _hub, _syscalls
 
 from ._ends import Ends
 from ._server import Folder
+
+
+_PROCESS = os.getpid()
+
+
+def pytest_runtest_makereport() -> None:
+    """A forked child that got out of its test, by an error in fork itself, must not run the others as well."""
+    if os.getpid() != _PROCESS:
+        os._exit(97)
 
 
 @pytest.fixture

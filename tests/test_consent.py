@@ -28,7 +28,12 @@ from gevent import ssl as gssl
 import gzc
 from gzc import _consent
 
-from ._ends import MIB, PATIENCE, Ends
+from ._ends import (
+    MIB,
+    PATIENCE,
+    Ends,
+    PlainFileObject,
+)
 
 CONTENT = bytes(range(97, 123)) * 4000
 
@@ -143,7 +148,7 @@ def _upper_wrapped(read: Callable[..., bytes]) -> Callable[..., bytes]:
     [
         lambda path: open(path, "rb"),
         lambda path: open(path, "rb", 0),
-        lambda path: fileobject.FileObjectPosix(str(path), "rb"),
+        lambda path: PlainFileObject(str(path), "rb"),
         lambda path: fileobject.FileObjectBlock(str(path), "rb"),
     ],
     ids=["buffered", "raw", "FileObjectPosix", "FileObjectBlock"],
@@ -174,7 +179,7 @@ def test_an_override_on_a_temporary_file_is_honoured(ends: Ends, wrap: Any, belo
 
 def test_gevents_own_delegates_are_no_override(ends: Ends) -> None:
     """M18: FileObjects keep bound methods of the object below in the instance."""
-    file = ends.keep(fileobject.FileObjectPosix(str(ends.path(CONTENT)), "rb"))
+    file = ends.keep(PlainFileObject(str(ends.path(CONTENT)), "rb"))
     assert "read" in vars(file)
     assert received(ends, file, "sendfile") == CONTENT
 

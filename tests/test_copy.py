@@ -29,7 +29,18 @@ from hypothesis import strategies as st
 
 import gzc
 
-from ._ends import BEYOND_SMALL, CHUNK, KIB, MIB, PATIENCE, Ends, error, is_at, payload
+from ._ends import (
+    BEYOND_SMALL,
+    CHUNK,
+    KIB,
+    MIB,
+    PATIENCE,
+    Ends,
+    PlainFileObject,
+    error,
+    is_at,
+    payload,
+)
 
 SIZES = (0, 1, 42, 1025, 4097, 32 * KIB, BEYOND_SMALL, MIB + 3, 5 * MIB)
 HEAD, TAIL = b"head\n", b"END"
@@ -132,8 +143,8 @@ FILES: dict[str, Callable[[Ends, bytes], Any]] = {
     "BufferedReader": _opened(open, "rb"),
     "FileIO": _opened(open, "rb", 0),
     "BufferedRandom": _opened(open, "r+b"),
-    "FileObjectPosix": _opened(fileobject.FileObjectPosix, "rb"),
-    "FileObjectPosix r+b": _opened(fileobject.FileObjectPosix, "r+b"),
+    "FileObjectPosix": _opened(PlainFileObject, "rb"),
+    "FileObjectPosix r+b": _opened(PlainFileObject, "r+b"),
     "FileObjectBlock": _opened(fileobject.FileObjectBlock, "rb"),
     "NamedTemporaryFile": _filled(tempfile.NamedTemporaryFile),
     "TemporaryFile": _filled(tempfile.TemporaryFile),
@@ -282,7 +293,7 @@ SINKS: dict[str, Callable[[Ends, int], Written]] = {
     "file r+b": _to_file(open, "r+b"),
     "FileIO wb": _to_file(open, "wb", 0),
     "FileIO ab": _to_file(open, "ab", 0),
-    "FileObjectPosix wb": _to_file(fileobject.FileObjectPosix, "wb"),
+    "FileObjectPosix wb": _to_file(PlainFileObject, "wb"),
     "FileObjectThread wb": _to_file(fileobject.FileObjectThread, "wb"),
     "NamedTemporaryFile": _to_temporary(tempfile.NamedTemporaryFile),
     "SpooledTemporaryFile": _to_temporary(lambda: tempfile.SpooledTemporaryFile(max_size=10_000)),
@@ -799,7 +810,7 @@ def test_any_order_of_reads_seeks_writes_and_copies(how: str, steps: list[tuple[
         path = ends.path(content)
         file: Any
         if how.startswith("gevent"):
-            file = ends.keep(fileobject.FileObjectPosix(str(path), "r+b"))
+            file = ends.keep(PlainFileObject(str(path), "r+b"))
         else:
             file = ends.keep(open(path, how.partition(" ")[0], 0 if "unbuffered" in how else -1))
         model, expected = io.BytesIO(content), bytearray()

@@ -27,7 +27,16 @@ from gevent import socket as gsocket
 import gzc
 from gzc._config import Config
 
-from ._ends import KIB, MIB, PATIENCE, Ends, is_at, payload, python
+from ._ends import (
+    KIB,
+    MIB,
+    PATIENCE,
+    Ends,
+    PlainFileObject,
+    is_at,
+    payload,
+    python,
+)
 
 
 @contextlib.contextmanager
@@ -43,7 +52,7 @@ NO_ENDS: dict[str, Callable[[Ends], object]] = {
     "text file": lambda ends: ends.keep(open(ends.path(b"text"), encoding="utf-8")),
     "text file for writing": lambda ends: ends.keep(open(ends.path(), "w", encoding="utf-8")),
     "StringIO": lambda ends: io.StringIO("text"),
-    "gevent text file": lambda ends: ends.keep(fileobject.FileObjectPosix(str(ends.path(b"text")), "r")),
+    "gevent text file": lambda ends: ends.keep(PlainFileObject(str(ends.path(b"text")), "r")),
     "temporary text file": lambda ends: ends.keep(tempfile.NamedTemporaryFile("w+")),
     "number": lambda ends: 1,
     "bool": lambda ends: True,
@@ -140,7 +149,7 @@ def test_a_reader_that_gives_more_than_a_step_is_taken_at_its_word() -> None:
     [
         lambda path: open(path, "r+b"),
         lambda path: open(path, "r+b", 0),
-        lambda path: fileobject.FileObjectPosix(path, "r+b"),
+        lambda path: PlainFileObject(path, "r+b"),
         lambda path: fileobject.FileObjectBlock(path, "r+b"),
         lambda path: fileobject.FileObjectThread(path, "r+b"),
         lambda path: tempfile.NamedTemporaryFile(),

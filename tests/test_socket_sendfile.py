@@ -41,6 +41,7 @@ from hypothesis import strategies as st
 
 import gzc
 
+from ._ends import PlainFileObject
 from ._program import clean_environment
 
 KIB, MIB = 1 << 10, 1 << 20
@@ -309,7 +310,7 @@ def of(cls: type) -> Opener:
 
 
 #: gevent 24.10 says of a buffered FileObject that its mode is "r", and then refuses it as text.
-with FileObjectPosix(os.devnull, "rb") as _buffered:
+with PlainFileObject(os.devnull, "rb") as _buffered:
     BUFFERING = -1 if "b" in _buffered.mode else 0
 
 #: By gzc's fast path when large enough.
@@ -322,7 +323,7 @@ PLAIN: dict[str, Opener] = {
     "NamedTemporaryFile": filled(tempfile.NamedTemporaryFile),
     "SpooledTemporaryFile, rolled": filled(partial(tempfile.SpooledTemporaryFile, 1)),
     "unflushed": unflushed,
-    "FileObjectPosix": opened(lambda name: FileObjectPosix(name, "rb", BUFFERING)),
+    "FileObjectPosix": opened(lambda name: PlainFileObject(name, "rb", BUFFERING)),
 }
 #: By their own methods.
 OTHER: dict[str, Opener] = {
@@ -757,7 +758,7 @@ def test_a_pipe_that_waits_in_the_hub_is_sent_as_it_fills(kind: str, count: int 
 def test_a_file_object_is_taken_or_refused_as_by_gevent() -> None:
     heard = []
     for send in (STOCK, SEAM):
-        with on_disk(content_of(SIZE)) as name, FileObjectPosix(name, "rb") as file:
+        with on_disk(content_of(SIZE)) as name, PlainFileObject(name, "rb") as file:
             outcome = exchange(send, file)
             heard.append((outcome.result, outcome.body, said(outcome.error)))
     assert heard[0] == heard[1]
