@@ -15,7 +15,7 @@ SHELL := bash
 .PHONY: help demo bench test test-all test-libuv conformance coverage lint format dist clean FORCE
 
 BIN := $(VENV)/bin
-CODE := gzc monkey tests examples .ci/smoke.py
+CODE := gzc monkey tests examples benchmarks .ci/smoke.py
 FAST := -m "not slow"
 ENGINE := $(addprefix tests/test_,$(addsuffix .py,consent copy disk errors interruption pipes pool_strikes routes \
     sendfile_cases stats tunnel twins wrappers))
@@ -55,6 +55,9 @@ test-all: ## The fast tests on every other Python >= 3.10 of this machine.
 	    echo "==> Python $$minor: $$python"; \
 	    $(MAKE) --no-print-directory test PYTHON="$$python" VENV=".venv-$$minor" ARGS='$(FAST) $(ARGS)' </dev/null; \
 	done
+
+bench: $(BIN)/.extra-test ## Every seam, stock beside gzc: system calls per MiB, CPU per GiB (a few minutes).
+	@$(BIN)/python -m benchmarks seams $(ARGS)
 
 # For the nightly run: it takes about an hour. ARGS='test_socket urllib3' chooses.
 conformance: $(BIN)/.extra-conformance ## The suites of CPython, gevent, gunicorn, Werkzeug, urllib3 under gzc.

@@ -7,10 +7,15 @@ import sys
 
 from ._compare import RERUNS, Comparison, compare
 from ._run import Run
-from ._suites import SUITES, Suite, Unavailable
+from ._suites import SUITES, Unavailable
 
-#: A line of the table.
 ROW = "{:<34} {:>7} {:>15} {:>14} {:>14} {:>9} {:>7}   {}"
+HEADER = ROW.format("suite", "passed", "failed in both", "newly failing", "newly passing", "unsteady", "s", "moved")
+LEGEND = f"""
+passed: in both. moved: what went below Python in the run with gzc, MiB by mechanism.
+newly failing: passed in the run and {RERUNS} reruns without gzc, failed in the run and a rerun with it.
+unsteady: passed without gzc and failed with it in the run, but the reruns did not bear that out.
+"""
 
 
 def main() -> int:
@@ -23,38 +28,27 @@ def main() -> int:
     if unknown:
         parser.error(f"no suite {', '.join(unknown)}; there are {', '.join(known)}")
     done: list[Comparison] = []
-    missing: list[tuple[Suite, str]] = []
+    print(HEADER, flush=True)
     for suite in (known[name] for name in wanted):
         print(f"{suite.name} ...", file=sys.stderr, flush=True)
         try:
-            home = suite.prepare()
+            done.append(compare(suite, suite.prepare()))
         except Unavailable as why:
-            missing.append((suite, str(why)))
-            continue
-        done.append(compare(suite, home))
-    print("\n".join(report(done, missing)))
+            print(f"{suite.name:<34} skipped: {why}", flush=True)
+        else:
+            print(row(done[-1]), flush=True)
+    print(LEGEND)
+    for found in done:
+        for line in details(found):
+            print(line)
     return 0 if done and all(found.good for found in done) else 1
 
 
-def report(done: list[Comparison], missing: list[tuple[Suite, str]]) -> list[str]:
-    """The table, and under it whatever it cannot hold."""
-    lines = [
-        ROW.format("suite", "passed", "failed in both", "newly failing", "newly passing", "unsteady", "s", "moved")
-    ]
-    for found in done:
-        counts = (found.passed, found.failed_in_both, found.newly_failing, found.newly_passing, found.unsteady)
-        numbers = [count if isinstance(count, int) else len(count) for count in counts]
-        seconds = f"{found.stock.seconds + found.gzc.seconds:.0f}"
-        lines.append(ROW.format(found.suite.name, *numbers, seconds, _moved(found.gzc)).rstrip())
-    lines += [f"{suite.name:<34} skipped: {why}" for suite, why in missing]
-    lines += ["", "passed: in both. moved: what went below Python in the run with gzc, MiB by mechanism."]
-    lines += [
-        f"newly failing: passed in the run and {RERUNS} reruns without gzc, failed in the run and a rerun with it.",
-        "unsteady: passed without gzc and failed with it in the run, but the reruns did not bear that out.",
-    ]
-    for found in done:
-        lines += details(found)
-    return lines
+def row(found: Comparison) -> str:
+    """A suite's line of the table."""
+    lists = (found.failed_in_both, found.newly_failing, found.newly_passing, found.unsteady)
+    seconds = f"{found.stock.seconds + found.gzc.seconds:.0f}"
+    return ROW.format(found.suite.name, found.passed, *map(len, lists), seconds, _moved(found.gzc))
 
 
 def details(found: Comparison) -> list[str]:
