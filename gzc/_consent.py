@@ -44,15 +44,15 @@ def _forwards(method: Any, inner: object, cls: type) -> bool:
     return getattr(method, "__self__", None) is inner
 
 
-def _made_by(cls: type, method: Any) -> bool:
-    """Whether the module of ``cls`` made ``method``; C code is what it always was.
+def _made_by(cls: type, method: Any, adder: Any = None) -> bool:
+    """Whether the module of ``cls`` made ``method``, or that of ``adder``; C code is what it always was.
 
-    Who adds a dunder to somebody else's class knows its methods as they were written, not as a tracer has
-    wrapped them meanwhile.
+    Who adds a dunder to somebody else's class knows its methods as they were written, and those that he has
+    added himself, not what a tracer has wrapped around them meanwhile.
     """
     method = getattr(method, "__func__", method)
     made_in = getattr(method, "__globals__", None)
-    return made_in is None or made_in.get("__name__") == cls.__module__
+    return made_in is None or made_in.get("__name__") == cls.__module__ or made_in is getattr(adder, "__globals__", 0)
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ class _Register(Generic[_E]):
             describe = vars(base).get(self.dunder)
             if callable(describe):
                 own = _made_by(base, describe) or all(
-                    _made_by(owner, method)
+                    _made_by(owner, method, describe)
                     for owner in base.__mro__
                     for name, method in vars(owner).items()
                     if name in DATA_METHODS[self.direction]

@@ -44,7 +44,6 @@ class _FileEnd(Doer, End):
         self._storage: Storage | None = None
         self.fileno = obj.fileno  # asked at every call, without a detour
         self.offset = obj.tell()
-        #: device and inode, to recognize a copy of a file onto itself
         self.identity = (status.st_dev, status.st_ino)
 
     @property

@@ -96,6 +96,9 @@ def plan(source: Source, sink: Sink, count: int | None, *, fallback: bool = True
     if fallback and amount and amount <= config.small and source.kind is Kind.FILE:
         small = f"small: {amount} bytes go by one read and one send (config.small)"
         return Plan(source, sink, count, (UserSpace,), small)
+    if fallback and source.least and source.limit is not None and source.limit <= source.least:
+        small = f"small: {source.limit} bytes are not worth the setting up"
+        return Plan(source, sink, count, (UserSpace,), small)
     if movers[0] is UserSpace:
         if refused:
             refused = amount != 0

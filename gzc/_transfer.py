@@ -24,6 +24,7 @@ from ._endpoint import Sink, Source
 from ._errors import BusyError, NotZeroCopyError, TransferClosedError
 from ._memory import Cursor, MemorySource
 from ._movers import Declined, Head, Mover, UserSpace
+from ._opaque import opaque_source
 from ._pump import pump
 from ._routes import Plan, plan
 
@@ -190,7 +191,8 @@ class Transfer:
         while movers:
             kind, *rest = movers
             try:
-                return self._leg(kind(source, sink), self._left, source, sink)
+                self._leg(kind(source, sink), self._left, source, sink)
+                return self._ask_at_end(source, sink)
             except Declined as declined:
                 if rest and not declined.refusal:
                     movers = (rest[0], kind, *rest[1:])  # as good, and it may give the turn back
@@ -218,6 +220,10 @@ class Transfer:
         except BaseException as exc:
             if mover.unsure:
                 self._book_late(mover, exc, tally)
+            if mover.blocked_on is source and not isinstance(exc, Declined):
+                seen = source.failure(exc)
+                if seen is not exc:
+                    raise seen  # noqa: B904 - its context is what it would be, had the wrapper raised it
             raise
         finally:
             self.moved += tally.moved
@@ -231,6 +237,15 @@ class Transfer:
                 finally:
                     source.settle(tally.moved + len(self._held))
             self._settled = True
+
+    def _ask_at_end(self, source: Source, sink: Sink) -> None:
+        """The bytes below have ended: a wrapper's own ``read`` says whether that is the end.
+
+        What it raises, it would have raised in a loop over it; should it still give bytes, they are delivered.
+        """
+        if source.asks_at_end and self._left and not isinstance(self._src, Source):
+            own = opaque_source(self._src, "its own read at the end")
+            self._leg(UserSpace(own, sink), self._left, own, sink)
 
     def _book_late(self, mover: Mover, exc: BaseException, tally: _stats.Tally) -> None:
         """``exc`` struck between a call and its booking: find out what the call did, or admit not to know."""

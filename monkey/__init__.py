@@ -13,13 +13,14 @@ if __name__ != "gzc.monkey":  # "import monkey" in a checkout would load a secon
     raise ImportError(f"this package is gzc.monkey, not {__name__}: import gzc")
 
 if TYPE_CHECKING:
+    from ._doors import environment as environment
     from ._doors import patch as patch
     from ._doors import patch_all as patch_all
     from ._doors import patched as patched
     from ._doors import seams as seams
     from ._doors import unpatch_all as unpatch_all
 
-__all__ = ["patch", "patch_all", "patched", "seams", "unpatch_all"]
+__all__ = ["environment", "patch", "patch_all", "patched", "seams", "unpatch_all"]
 
 
 def __getattr__(name: str) -> object:

@@ -16,8 +16,9 @@ class _Finder:
     """First on ``sys.meta_path`` while something is awaited; finds nothing by itself."""
 
     def __init__(self) -> None:
-        self.awaited: dict[str, Callable[[], None]] = {}
-        self._listening: list[tuple[Any, Any, Any]] = []
+        self.awaited: dict[str, list[Callable[[], None]]] = {}
+        # Loaders, what they had for an ``exec_module`` of their own, ours, and for which modules.
+        self._listening: list[tuple[Any, Any, Any, set[str]]] = []
 
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
@@ -28,41 +29,59 @@ class _Finder:
             find = getattr(finder, "find_spec", None)
             spec: ModuleSpec | None = find(name, path, target) if find and finder is not self else None
             if spec is not None:
-                self._listen(spec.loader)
+                self._listen(spec.loader, name)
                 return spec
         return None
 
-    def _listen(self, loader: Any) -> None:
+    def _listen(self, loader: Any, name: str) -> None:
         # A loader that is a class serves frozen and built-in modules, and nobody awaits those.
         if not hasattr(loader, "exec_module") or isinstance(loader, type) or not hasattr(loader, "__dict__"):
             return
-        if any(loader is known for known, _, _ in self._listening):
-            return
+        for known, _, _, names in self._listening:
+            if known is loader:
+                names.add(name)
+                return
         load = loader.exec_module
 
         def exec_module(module: ModuleType) -> None:
             load(module)
-            then = self.awaited.pop(module.__name__, None)
-            if then is not None:
-                if not self.awaited:
-                    await_nothing()
-                # It is still marked as being imported, by the machinery that called us.
+            waiting = self.awaited.pop(module.__name__, [])
+            self._give_back(loader, module.__name__)
+            if waiting and not self.awaited:
+                await_nothing()
+            # It is still marked as being imported, by the machinery that called us.
+            for then in waiting:
                 then()
 
-        self._listening.append((loader, vars(loader).get("exec_module"), exec_module))
+        self._listening.append((loader, vars(loader).get("exec_module"), exec_module, {name}))
         loader.exec_module = exec_module
 
+    def _give_back(self, loader: Any, name: str) -> None:
+        """Leave a loader as it was once nothing awaited is left for it: it may serve many other modules."""
+        for entry in self._listening:
+            if entry[0] is loader:
+                entry[3].discard(name)
+                if not entry[3]:
+                    self._listening.remove(entry)
+                    _restore(entry)
+                return
+
     def stop(self) -> None:
-        """Give the loaders back as they were: one may serve many modules."""
+        """Give all loaders back as they were."""
         self.awaited.clear()
-        for loader, before, ours in self._listening:
-            if vars(loader).get("exec_module") is not ours:
-                continue  # somebody wraps ours, which does nothing any more
-            if before is None:
-                del loader.exec_module
-            else:
-                loader.exec_module = before
+        for entry in self._listening:
+            _restore(entry)
         self._listening.clear()
+
+
+def _restore(entry: tuple[Any, Any, Any, set[str]]) -> None:
+    loader, before, ours, _ = entry
+    if vars(loader).get("exec_module") is not ours:
+        return  # somebody wraps ours, which does nothing any more
+    if before is None:
+        del loader.exec_module
+    else:
+        loader.exec_module = before
 
 
 _finder = _Finder()
@@ -70,7 +89,7 @@ _finder = _Finder()
 
 def await_module(name: str, then: Callable[[], None]) -> None:
     """Call ``then`` right after module ``name`` has been imported for the first time."""
-    _finder.awaited[name] = then
+    _finder.awaited.setdefault(name, []).append(then)
     if _finder not in sys.meta_path:
         sys.meta_path.insert(0, _finder)
 

@@ -7,7 +7,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from . import _gunicorn, _hooks, _socket
+from . import (
+    _bodies,
+    _ftplib,
+    _gunicorn,
+    _hooks,
+    _http_client,
+    _os,
+    _pywsgi,
+    _responses,
+    _saving,
+    _shutil,
+    _socket,
+    _subprocess,
+    _tarfile,
+    _urllib,
+    _urllib3,
+    _wsgiref,
+)
 from ._ledger import Row
 
 
@@ -62,14 +79,146 @@ SEAMS = (
         why="Response.sendfile trusts the descriptor's position and forgets to count; FileWrapper cannot seek,"
         " so that a Range is read from byte 0",
         reaches="every file response of gunicorn's gevent worker: Flask, Django, WhiteNoise, Bottle, Falcon",
-        rows=(
-            Row(
-                *("gunicorn.http.wsgi", "Response.sendfile", _gunicorn.sendfile),
-                knows=frozenset(
-                    {"is_ssl", "can_sendfile", "filelike", "response_length", "send_headers", "is_chunked"}
-                ),
-            ),
-            *(Row("gunicorn.http.wsgi", f"FileWrapper.{name}", make) for name, make in _gunicorn.WRAPPER_METHODS),
-        ),
+        rows=_gunicorn.ROWS,
+    ),
+    Seam(
+        "pywsgi",
+        why="gevent.pywsgi has no wsgi.file_wrapper: files are read and sent in pieces of 4 or 8 KiB",
+        reaches="every file response of gevent.pywsgi and of gunicorn's gevent_pywsgi worker",
+        rows=_pywsgi.ROWS,
+    ),
+    Seam(
+        "wsgiref",
+        why="wsgiref.handlers leaves its sendfile hook empty, and its FileWrapper cannot seek",
+        reaches="wsgiref.simple_server and Django's runserver in monkey-patched programs",
+        rows=_wsgiref.ROWS,
+        stdlib=True,
+    ),
+    Seam(
+        "werkzeug",
+        why="a range of a file is an iterable that hides the file from the server",
+        reaches="send_file and send_from_directory of Flask, when a client asks for a range",
+        rows=_responses.WERKZEUG,
+    ),
+    Seam(
+        "whitenoise",
+        why="SlicedFile, a range of a file, has no descriptor",
+        reaches="ranges of WhiteNoise's static files",
+        rows=_responses.WHITENOISE,
+    ),
+    Seam(
+        "bottle",
+        why="a range of a file is a generator of pieces of 1 MiB",
+        reaches="static_file of Bottle, when a client asks for a range",
+        rows=_responses.BOTTLE,
+    ),
+    Seam(
+        "django",
+        why="File and FieldFile are proxies around the file",
+        reaches="FileResponse and copies of uploaded and stored files",
+        rows=_responses.DJANGO,
+    ),
+    Seam(
+        "sentry",
+        why="Sentry wraps responses in a scope of their own, which hides files from the server",
+        reaches="every file response of a program with Sentry",
+        rows=_responses.SENTRY,
+    ),
+    Seam(
+        "gunicorn-bodies",
+        why="a request body of known length is a socket below two buffers, and nothing says so",
+        reaches="uploads to gunicorn's gevent worker: gzc.copy(environ['wsgi.input'], file), request.stream",
+        rows=_bodies.GUNICORN,
+    ),
+    Seam(
+        "pywsgi-bodies",
+        why="a request body of known length is a socket below a counter, and nothing says so",
+        reaches="uploads to gevent.pywsgi: gzc.copy(environ['wsgi.input'], file), request.stream",
+        rows=_bodies.PYWSGI,
+    ),
+    Seam(
+        "werkzeug-bodies",
+        why="MAX_CONTENT_LENGTH puts one more counter around the body",
+        reaches="request.stream in Flask and Werkzeug",
+        rows=_bodies.WERKZEUG,
+    ),
+    Seam(
+        "django-bodies",
+        why="a request is a reader around a counter around the body",
+        reaches="gzc.copy(request, file) in Django",
+        rows=_bodies.DJANGO,
+    ),
+    Seam(
+        "http.client",
+        why="a request body out of a file is read and sent in pieces of 8 KiB, each a chunk of its own unless its"
+        " length is given; a response body is copied through Python",
+        reaches="HTTPConnection.request(body=file), urlopen, copies out of their responses",
+        rows=_http_client.ROWS,
+        stdlib=True,
+    ),
+    Seam(
+        "urllib.request",
+        why="urlretrieve copies pieces of 8 KiB through Python",
+        reaches="urlretrieve without a reporthook, of http: and ftp:",
+        rows=_urllib.ROWS,
+        stdlib=True,
+    ),
+    Seam(
+        "ftplib",
+        why="storbinary and retrbinary copy pieces of 8 KiB through Python",
+        reaches="storbinary out of a file without a callback, retrbinary into file.write; not over TLS",
+        rows=_ftplib.ROWS,
+        stdlib=True,
+    ),
+    Seam(
+        "urllib3",
+        why="a request body out of a file is read and sent in pieces of 16 KiB; a response body is copied through"
+        " Python",
+        reaches="requests and urllib3 2: data=file with its length, copies out of response.raw; not over TLS",
+        rows=_urllib3.ROWS,
+    ),
+    Seam(
+        "shutil",
+        why="copyfileobj moves 64 KiB at a time through user space and gives nobody a turn between files; copyfile is"
+        " one system call for the whole file, and the hub stands still meanwhile",
+        reaches="shutil.copyfileobj, also where it was imported by name, copyfile, copy, copy2, copytree, move;"
+        " http.server, urllib downloads, Werkzeug's FileStorage.save",
+        rows=_shutil.ROWS,
+        stdlib=True,
+    ),
+    Seam(
+        "tarfile",
+        why="tarfile moves 16 KiB at a time through user space, and gives nobody a turn meanwhile",
+        reaches="uncompressed archives: TarFile.add, addfile, extract, extractall, and copyfileobj from extractfile()",
+        rows=_tarfile.ROWS,
+        stdlib=True,
+    ),
+    Seam(
+        "django-save",
+        why="an upload is moved to the media folder by a loop that gives nobody a turn: from a temporary folder on"
+        " another file system, or in chunks",
+        reaches="Django's FileSystemStorage: FileField, default_storage.save, file_move_safe wherever it was imported",
+        rows=_saving.DJANGO,
+    ),
+    Seam(
+        "bottle-save",
+        why="FileUpload.save is a loop of 64 KiB that gives nobody a turn",
+        reaches="Bottle's request.files: FileUpload.save",
+        rows=_saving.BOTTLE,
+    ),
+    Seam(
+        "subprocess",
+        why="gevent reads a process's output in pieces of 8 KiB, an eighth of what the pipe holds",
+        reaches="Popen.communicate, subprocess.run, check_output, and read() of any FileObject over a pipe",
+        rows=_subprocess.ROWS,
+    ),
+    Seam(
+        "os",
+        why="os.sendfile and os.splice answer EAGAIN on gevent's sockets, which are never in blocking mode;"
+        " os.copy_file_range holds the hub while it waits for storage",
+        reaches="programs written for blocking sockets that make these calls themselves",
+        rows=_os.ROWS,
+        stdlib=True,
+        opt_in=True,
     ),
 )

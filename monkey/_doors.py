@@ -19,9 +19,9 @@ from gevent import monkey
 
 import gzc
 
-from . import _arrivals, _plugin
+from . import _arrivals, _early, _plugin
 from ._catalog import SEAMS, Seam
-from ._ledger import Ledger, Unknown, arrived
+from ._ledger import MISSING, Ledger, Row, Unknown, arrived
 
 _log = logging.getLogger("gzc")
 _ledger = Ledger()
@@ -46,17 +46,41 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forked)
 
 
+class RowState(NamedTuple):
+    """A row of a seam: the attribute, how it stands, and who had taken the original before."""
+
+    target: str
+    state: str
+    early: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        late = "".join(f"\n    not reached: {name}, which was imported earlier" for name in self.early)
+        return f"{self.target}: {self.state}{late}"
+
+
 class SeamState(NamedTuple):
-    """A row of ``gzc.seams()``: what is replaced, why, whom it reaches, and how it stands."""
+    """A seam of ``gzc.seams()``: what is replaced, why, whom it reaches, and how it stands.
+
+    rows
+        The same for each attribute it replaces.
+    early
+        Globals such as ``"app.copyfileobj"`` that hold what stood there before, and are not reached.
+    """
 
     name: str
     why: str
     reaches: str
     state: str
     opt_in: bool
+    rows: tuple[RowState, ...] = ()
+
+    @property
+    def early(self) -> tuple[str, ...]:
+        return tuple(name for row in self.rows for name in row.early)
 
     def __str__(self) -> str:
-        return f"{self.name}: {self.state}{' (opt-in)' if self.opt_in else ''}\n  {self.why}\n  reaches {self.reaches}"
+        lines = [f"{self.name}: {self.state}{' (opt-in)' if self.opt_in else ''}", self.why, f"reaches {self.reaches}"]
+        return "\n  ".join((*lines, *map(str, self.rows)))
 
 
 def patch_all(
@@ -110,12 +134,32 @@ def patched() -> tuple[str, ...]:
 
 
 def seams() -> tuple[SeamState, ...]:
-    """Every seam there is, and how it stands: in force, off, waiting for an import, or skipped and why."""
-    return tuple(SeamState(seam.name, seam.why, seam.reaches, _state(seam), seam.opt_in) for seam in SEAMS)
+    """Every seam there is, and how it stands: in force, off, waiting for an import, or skipped and why.
+
+    Looks through the globals of all modules for early importers, which takes a few milliseconds.
+    """
+    with _lock:
+        originals = {row: _ledger.original(row) for row in _ledger.newest_first()}
+    held = _early.holders(original for original in originals.values() if original is not MISSING)
+    return tuple(
+        SeamState(
+            *(seam.name, seam.why, seam.reaches, _state(seam), seam.opt_in),
+            rows=tuple(
+                RowState(str(row), _row_state(seam, row), held.get(id(originals.get(row)), ())) for row in seam.rows
+            ),
+        )
+        for seam in SEAMS
+    )
+
+
+def environment() -> dict[str, Any]:
+    """What ``GZC_ONLY``, ``GZC_SKIP`` and ``GZC_ALSO`` choose, names with commas, as arguments of ``patch_all``."""
+    chosen = {name: _names(os.environ.get(f"GZC_{name.upper()}", "")) for name in ("only", "skip", "also")}
+    return {name: names for name, names in chosen.items() if names}
 
 
 def switch_on(*, by_call: bool) -> None:
-    """Apply what the environment chooses: ``GZC_ONLY``, ``GZC_SKIP``, ``GZC_ALSO``, names with commas.
+    """Apply what the environment chooses.
 
     Unless a call has chosen before, and this comes from the environment alone.
 
@@ -123,8 +167,8 @@ def switch_on(*, by_call: bool) -> None:
     """
     if _explicit and not by_call:
         return
-    chosen = {name: _names(os.environ.get(f"GZC_{name.upper()}", "")) for name in ("only", "skip", "also")}
-    _put_in_force(_choose(chosen["only"] or None, chosen["skip"], chosen["also"], True))
+    chosen = environment()
+    _put_in_force(_choose(chosen.get("only"), chosen.get("skip", ()), chosen.get("also", ()), True))
 
 
 def _names(setting: str) -> list[str]:
@@ -173,22 +217,26 @@ def _apply(seam: Seam, here: str = "") -> None:
     with _lock:
         if seam.name not in _wanted or seam.name in _skipped:
             return
-        done = []
         try:
             for row in seam.rows:
-                fresh = row not in _ledger
                 if not _ledger.apply(row, here):
                     _arrivals.await_module(row.module, partial(_apply, seam, row.module))
-                elif fresh:
-                    done.append(row)
         except Exception as exc:  # noqa: BLE001 - a row that fails, however, must not take the program down
-            for row in reversed(done):
+            # Also those of a module that had arrived before: a seam is in force whole, or not at all.
+            for row in reversed(seam.rows):
                 _ledger.undo(row)
             why = str(exc) if isinstance(exc, Unknown) else repr(exc)
             _skipped[seam.name] = why
             if why not in _warned:
                 _warned.add(why)
                 _log.warning("seam %s is skipped, what it would speed up goes the old way: %s", seam.name, why)
+
+
+def _row_state(seam: Seam, row: Row) -> str:
+    if row in _ledger:
+        return "left alone, it has that by itself" if _ledger.left_alone(row) else "in force"
+    state = _state(seam)
+    return f"waiting for {row.module}" if state.startswith("waiting") else state
 
 
 def _state(seam: Seam) -> str:

@@ -11,10 +11,13 @@ Rules of this file: headers, framing and the log are gunicorn's; only the body's
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import wraps
+from functools import cache, wraps
 from typing import Any
 
 import gzc
+
+from . import _seam, _wsgi
+from ._ledger import Row
 
 Method = Callable[..., Any]
 
@@ -24,59 +27,64 @@ def sendfile(original: Method) -> Method:
 
     @wraps(original)
     def sendfile(self: Any, respiter: Any) -> bool:
-        if self.cfg.is_ssl or not self.can_sendfile() or getattr(self, "_omits_body", False):
-            return bool(original(self, respiter))  # TLS, HTTP/2, --no-sendfile; HEAD, 1xx, 204, 304
-        filelike = respiter.filelike
+        filelike = getattr(respiter, "filelike", None)  # None: not a wrapper, but described as a part of a file
+        if self.cfg.is_ssl or not self.can_sendfile():
+            return bool(original(self, respiter))  # TLS, HTTP/2, --no-sendfile
+        if _omits_body(self):
+            # gunicorn since 26.1 warns about a wrapper here; before that it sent the file.
+            if filelike is not None and hasattr(self, "_omits_body"):
+                return bool(original(self, respiter))
+            self.send_headers()
+            return True
         promised = self.response_length
         if promised is not None:
             promised = max(0, promised - self.sent)  # the application may have written before
-            if promised <= gzc.config.small:
+            if promised <= gzc.config.small and filelike is not None:
                 return _send_small(self, filelike, promised)
-        try:
-            source = gzc.source(filelike)
-        except (TypeError, ValueError, OSError):
-            return _iterate(self, respiter)  # closed, text, no reader at all: it will say so in its own words
-        if promised is None:
+        source = _wsgi.described(respiter)
+        if source is not None and promised is None:
             promised = source.amount()
-        if source.kind is not gzc.Kind.FILE or not promised:
+        if source is None or not promised:
             # Not a plain file, whose descriptor may be somebody else's stream (GzipFile), or one that
             # does not know its size (/proc): what iteration reads is right.
             return _iterate(self, respiter)
         back = _position(filelike)
-        transfer = gzc.Transfer(source, self.sock, promised)
-        self.send_headers()
-        chunked = self.is_chunked()
-        if chunked:
-            self.sock.sendall(b"%X\r\n" % promised)
-        sent = self.sent
-        try:
-            self.sent += _send(transfer, filelike, self.sock, promised)
-        except BaseException:
-            self.sent = sent + transfer.moved
-            raise
-        if self.sent - sent < promised:
-            # The promise is out and cannot be kept. Only the end of the connection tells the client;
-            # a final chunk would be taken for a part of the body.
-            self.force_close()
-            self.chunked = False
-        elif chunked:
-            self.sock.sendall(b"\r\n")
-        if back is not None:
+        _send(self, respiter, gzc.Transfer(source, self.sock, promised), promised)
+        if filelike is not None and back is not None:
             filelike.seek(back)  # as gunicorn does, with the descriptor's position
         return True
 
     return sendfile
 
 
-def _send(transfer: gzc.Transfer, filelike: Any, sock: Any, promised: int) -> int:
+def _omits_body(response: Any) -> bool:
+    """Whether HTTP forbids a body here: HEAD, 1xx, 204, 304."""
+    code = response.status_code
+    return response.req.method == "HEAD" or code in (204, 304) or (code is not None and code < 200)
+
+
+def _send(response: Any, respiter: Any, moving: gzc.Transfer, promised: int) -> None:
+    """Headers, the transfer, and what the file's iteration still gives if that was refused."""
+    response.send_headers()
+    chunked = response.is_chunked()
+    if chunked:
+        response.sock.sendall(b"%X\r\n" % promised)
     try:
-        with transfer:
-            return transfer.run()
-    except gzc.Error:
-        if transfer.moved:
-            raise
-        sent: int = sock.sendfile(filelike, count=promised)  # claimed by somebody: the old way
-        return sent
+        _seam.run(moving)
+    finally:
+        response.sent += moving.moved
+    left = promised - moving.moved
+    for block in _wsgi.rest(respiter, left):  # claimed by somebody, or shorter than it was
+        response.sock.sendall(block)
+        response.sent += len(block)
+        left -= len(block)
+    if left:
+        # The promise is out and cannot be kept. Only the end of the connection tells the client;
+        # a final chunk would be taken for a part of the body.
+        response.force_close()
+        response.chunked = False
+    elif chunked:
+        response.sock.sendall(b"\r\n")
 
 
 def _send_small(response: Any, filelike: Any, promised: int) -> bool:
@@ -103,6 +111,7 @@ def _send_small(response: Any, filelike: Any, promised: int) -> bool:
 
 def _iterate(response: Any, respiter: Any) -> bool:
     """gunicorn's own way, and the end of the connection where the body was shorter than promised."""
+    _wsgi.widen(respiter)
     for item in respiter:
         response.write(item)
     if response.response_length is not None and response.sent < response.response_length:
@@ -118,49 +127,38 @@ def _position(filelike: Any) -> Any:
     return filelike.tell() if able else None
 
 
-def _iter(self: Any) -> Any:
-    """Itself. Before gunicorn 25.2 ``iter()`` made a plain sequence iterator, which cannot seek."""
-    return self
+class _Recognizing(type):
+    """Of a file wrapper: what is described as a part of a file is an instance, too."""
+
+    def __instancecheck__(cls, instance: object) -> bool:
+        return isinstance(instance, cls.__base__ or cls) or _wsgi.described(instance) is not None
 
 
-def _next(self: Any) -> Any:
-    """The next block, as ``__getitem__`` gives it."""
-    try:
-        return self[0]
-    except IndexError:
-        raise StopIteration from None
+@cache
+def _recognizing(wrapper: type) -> type:
+    return _Recognizing(wrapper.__name__, (wrapper,), {"__module__": wrapper.__module__, "__doc__": wrapper.__doc__})
 
 
-def _seekable(self: Any) -> bool:
-    """Whether the file can seek; Werkzeug's range responses ask."""
-    ask = getattr(self.filelike, "seekable", None)
-    return bool(ask()) if ask is not None else hasattr(self.filelike, "seek")
+def base_environ(original: Method) -> Method:
+    """The replacement of ``base_environ``: ranges arrive in ``Response.sendfile``, too.
+
+    gunicorn's workers ask ``isinstance(result, environ["wsgi.file_wrapper"])``, and know no other file.
+    """
+
+    @wraps(original)
+    def base_environ(*args: Any, **kwargs: Any) -> Any:
+        environ = original(*args, **kwargs)
+        environ["wsgi.file_wrapper"] = _recognizing(environ["wsgi.file_wrapper"])
+        return environ
+
+    return base_environ
 
 
-def _seek(self: Any, offset: int, whence: int = 0) -> Any:
-    """Seek in the file, so that a Range near its end need not be read from byte 0."""
-    return self.filelike.seek(offset, whence)
-
-
-def _tell(self: Any) -> Any:
-    """The position in the file."""
-    return self.filelike.tell()
-
-
-def _fileno(self: Any) -> Any:
-    """The file's descriptor; middlewares leave a response alone that has one."""
-    return self.filelike.fileno()
-
-
-def _added(method: Method) -> Callable[[Any], Method]:
-    return lambda _missing: method
-
-
-WRAPPER_METHODS = (
-    ("__iter__", _added(_iter)),
-    ("__next__", _added(_next)),
-    ("seekable", _added(_seekable)),
-    ("seek", _added(_seek)),
-    ("tell", _added(_tell)),
-    ("fileno", _added(_fileno)),
+ROWS = (
+    Row(
+        *("gunicorn.http.wsgi", "Response.sendfile", sendfile),
+        knows=frozenset({"is_ssl", "can_sendfile", "filelike", "response_length", "send_headers", "is_chunked"}),
+    ),
+    Row("gunicorn.http.wsgi", "base_environ", base_environ, knows=frozenset({"cfg", "FileWrapper"})),
+    *_wsgi.wrapper_rows("gunicorn.http.wsgi"),
 )

@@ -1,5 +1,8 @@
 """Rows applied and undone.
 
+A row may end in ``__code__``: then the function stays the same object and gets other code, which reaches those
+who imported it by name before us (``from shutil import copyfileobj``).
+
 Rules of this file: what stood there is kept as the raw descriptor (``vars(owner)``, not ``getattr``) and put
 back as such; undo is derived from what was done, last in first out; whoever patched after us is left alone.
 """
@@ -7,12 +10,17 @@ back as such; undo is derived from what was done, last in first out; whoever pat
 from __future__ import annotations
 
 import importlib
+import inspect
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import BuiltinFunctionType, CodeType, FunctionType
 from typing import Any
 
 MISSING: Any = type("Missing", (), {"__repr__": lambda _: "<missing>"})()
+
+CODE = "__code__"
 
 
 @dataclass(frozen=True)
@@ -20,12 +28,14 @@ class Row:
     """One attribute of one owner, and what to put there.
 
     module, path
-        Where: ``"gunicorn.http.wsgi"``, ``"Response.sendfile"``.
+        Where: ``"gunicorn.http.wsgi"``, ``"Response.sendfile"``; or ``"copyfileobj.__code__"``.
     make
-        Called with what stands there (``MISSING`` when nothing does); returns what shall stand there.
+        Called with what stands there (``MISSING`` when nothing does); returns what shall stand there. For a
+        ``__code__`` it is called with a function that goes on working as the original did, and returns one with
+        the same parameters and no free variables, since its code will run with the original's globals.
     knows
-        Names that the original's code must mention for us to believe that it is the code we replace; empty
-        for an attribute that is added, and left alone where it exists.
+        Names that the original's code (for a built-in function: its signature) must mention for us to believe
+        that it is what we replace; empty for an attribute that is added, and left alone where it exists.
     eager
         Import the module to patch it; else wait until somebody does.
     """
@@ -52,8 +62,38 @@ class _Entry:
     replacement: Any
 
     @property
+    def now(self) -> Any:
+        return _standing(self.owner, self.name)
+
+    @property
     def on_top(self) -> bool:
-        return vars(self.owner).get(self.name, MISSING) is self.replacement
+        return self.now is self.replacement
+
+    @property
+    def gone(self) -> bool:
+        """Whether the original stands there again: put back by somebody, or made anew by a reload of its module."""
+        now = self.now
+        if now is self.replacement or self.original is MISSING:
+            return False
+        return now is self.original or (
+            _birthplace(now) == _birthplace(self.original) is not None and not hasattr(now, "__wrapped__")
+        )
+
+    def restore(self) -> bool:
+        """Put the original back; False where a later patch stands on ours."""
+        if self.replacement is self.original or self.gone:
+            return True  # left alone, or undone already: nobody stands on us
+        if not self.on_top:
+            return False
+        if self.original is MISSING:
+            delattr(self.owner, self.name)
+        else:
+            setattr(self.owner, self.name, self.original)
+        return True
+
+    def still_below(self, owner: Any) -> bool:
+        """Whether ``owner`` is somebody's wrapper of the function whose code is ours, and not a reloaded one."""
+        return self.name == CODE and getattr(owner, CODE, None) != self.original
 
 
 class Ledger:
@@ -66,11 +106,24 @@ class Ledger:
         entry = self._entries.get(row)
         if entry is None:
             return False
-        if entry.owner is _owner(row):
+        owner = _owner(row)
+        if (entry.owner is owner or entry.still_below(owner)) and not entry.gone:
             return True
         if arrived(row.module):
-            self._entries.pop(row, None)  # the module was reloaded, and its classes are new ones
+            # The module was reloaded, or gevent has put a class of its own there.
+            self._entries.pop(row, None)
+            entry.restore()
         return False
+
+    def original(self, row: Row) -> Any:
+        """What stood there before ``row``; ``MISSING`` where nothing did, or where nothing was replaced."""
+        entry = self._entries.get(row)
+        return MISSING if entry is None or entry.replacement is entry.original else entry.original
+
+    def left_alone(self, row: Row) -> bool:
+        """Whether the target had by itself what ``row`` would have added."""
+        entry = self._entries.get(row)
+        return entry is not None and entry.replacement is entry.original
 
     def apply(self, row: Row, here: str = "") -> bool:
         """Put ``row`` in force; False while its module has not been imported. Idempotent.
@@ -89,13 +142,18 @@ class Ledger:
         if owner is MISSING:
             raise Unknown(f"there is no {row}")
         name = row.path.rpartition(".")[2]
-        original = vars(owner).get(name, MISSING)
+        original = _standing(owner, name)
         if not row.knows and original is not MISSING:
             replacement = original  # it has that by itself
         else:
             _check_shape(row, original)
-            replacement = row.make(original)
-            setattr(owner, name, replacement)
+            replacement = _code(row, owner) if name == CODE else row.make(original)
+            try:
+                setattr(owner, name, replacement)
+            except (AttributeError, TypeError) as exc:
+                if name != CODE:
+                    raise
+                raise Unknown(f"{row} cannot be replaced in this Python: {exc}") from exc
         self._entries[row] = _Entry(owner, name, original, replacement)
         return True
 
@@ -104,14 +162,8 @@ class Ledger:
         entry = self._entries.get(row)
         if entry is None:
             return True
-        if entry.replacement is entry.original:
-            pass  # left alone, so there is nothing to put back and nobody stands on us
-        elif not entry.on_top:
+        if not entry.restore():
             return False
-        elif entry.original is MISSING:
-            delattr(entry.owner, entry.name)
-        else:
-            setattr(entry.owner, entry.name, entry.original)
         del self._entries[row]
         return True
 
@@ -132,13 +184,54 @@ def _owner(row: Row) -> Any:
     return owner
 
 
+def _birthplace(function: Any) -> tuple[str, str] | None:
+    """The file and the name under which running a module defines this function; None for everything else."""
+    code, name = getattr(function, "__code__", None), getattr(function, "__qualname__", "")
+    return None if code is None or "<locals>" in name else (code.co_filename, name)
+
+
+def _standing(owner: Any, name: str) -> Any:
+    """What stands there; the code of a function is no entry of its ``__dict__``."""
+    if name == CODE:
+        return owner.__code__ if type(owner) is FunctionType else MISSING
+    return vars(owner).get(name, MISSING)
+
+
+def _code(row: Row, function: FunctionType) -> CodeType:
+    """The code that ``row`` puts into ``function``."""
+    kept = FunctionType(
+        *(function.__code__, function.__globals__, function.__name__, function.__defaults__, function.__closure__)
+    )
+    kept.__kwdefaults__ = function.__kwdefaults__
+    code: CodeType = row.make(kept).__code__
+    if _parameters(code) != _parameters(function.__code__) or code.co_freevars != function.__code__.co_freevars:
+        raise Unknown(f"{row}: the function has other parameters or free variables than the code written for it")
+    return code
+
+
+def _parameters(code: CodeType) -> tuple[object, ...]:
+    names = code.co_argcount + code.co_kwonlyargcount
+    flags = inspect.CO_VARARGS | inspect.CO_VARKEYWORDS | inspect.CO_GENERATOR | inspect.CO_COROUTINE
+    return code.co_posonlyargcount, code.co_argcount, code.co_varnames[:names], code.co_flags & flags
+
+
 def _check_shape(row: Row, original: Any) -> None:
     if not row.knows:
         return
-    # Not what is below a wrapper: whoever put that there wants to see every call, and we might not make it.
-    code = getattr(original, "__code__", None)
-    if code is None:
+    mentioned = _mentions(original)
+    if mentioned is None:
         raise Unknown(f"{row} is not the function it was")
-    absent = row.knows.difference(code.co_names, code.co_varnames, code.co_freevars)
+    absent = row.knows.difference(mentioned)
     if absent:
         raise Unknown(f"{row} no longer mentions {', '.join(sorted(absent))}")
+
+
+def _mentions(function: Any) -> set[str] | None:
+    """The names in a function's code, or in a built-in function's signature; None for everything else."""
+    # Not what is below a wrapper: whoever put that there wants to see every call, and we might not make it.
+    code = function if isinstance(function, CodeType) else getattr(function, CODE, None)
+    if code is not None:
+        return {*code.co_names, *code.co_varnames, *code.co_freevars}
+    if isinstance(function, BuiltinFunctionType):
+        return set(re.findall(r"\w+", getattr(function, "__text_signature__", None) or ""))
+    return None

@@ -6,24 +6,47 @@ is moved and the original does it all; an exception leaves no claim and no pipe 
 
 from __future__ import annotations
 
+import _thread
 import logging
+import os
+import socket
+
+import gevent
+from gevent._hub_local import get_hub_if_exists
 
 import gzc
 
 _log = logging.getLogger("gzc")
 
 
-def transfer(src: object, dst: object, count: int | None = None) -> gzc.Transfer | None:
-    """A transfer below both ends, or None where only their own methods may be used, or would serve as well."""
+def apart() -> bool:
+    """Whether this is no greenlet of gevent's: a native thread without a hub, or the hub itself, which cannot wait.
+
+    The main thread counts as gevent's also before it has its hub.
+    """
+    hub = get_hub_if_exists()
+    return _thread.get_native_id() != os.getpid() if hub is None else gevent.getcurrent() is hub
+
+
+def attempt(src: object, dst: object, count: int | None = None) -> gzc.Transfer | None:
+    """A transfer by whatever way, or None where one of the two is no end."""
     try:
-        found = gzc.Transfer(src, dst, count)
+        return gzc.Transfer(src, dst, count)
     except (gzc.Error, TypeError, ValueError, OSError):
         return None  # the original refuses it in its own words
-    return None if found.plan.mechanism == "userspace" else found
 
 
-def run(moving: gzc.Transfer) -> int:
-    """Run it to its end: bytes delivered, 0 where an end is somebody else's at the moment.
+def transfer(src: object, dst: object, count: int | None = None) -> gzc.Transfer | None:
+    """A transfer below both ends, or None where only their own methods may be used, or would serve as well."""
+    found = attempt(src, dst, count)
+    return None if found is None or found.plan.mechanism == "userspace" else found
+
+
+def run(moving: gzc.Transfer, reader: object = None) -> int:
+    """Run it to its end: bytes delivered, 0 where an end is somebody else's at the moment, or another thread's.
+
+    An end in non-blocking mode that is not ready ends it, too; the original then says so in its own words.
+    ``reader`` is the object above the source, which is told of a timeout.
 
     Bytes that were taken and not delivered when an exception strikes are lost, as they are in a loop of read
     and write, where they are in a local variable.
@@ -31,14 +54,25 @@ def run(moving: gzc.Transfer) -> int:
     try:
         return moving.run()
     except BaseException as exc:
-        if isinstance(exc, gzc.BusyError) and moving not in gzc.transfers_of(exc):
+        if isinstance(exc, gzc.Error) and moving not in gzc.transfers_of(exc):
             return 0
+        if isinstance(exc, BlockingIOError) and not moving.in_flight:
+            return moving.moved
+        if isinstance(exc, TimeoutError) and not moving.in_flight:
+            _timed_out(reader)
         if moving.in_flight:
             _log.info("%d bytes read from %s were not written: %r", len(moving.reclaim()), moving.plan.source, exc)
         raise
     finally:
         if not moving.in_flight:
             moving.close()
+
+
+def _timed_out(reader: object) -> None:
+    """A ``makefile`` object cannot be read any more after its socket's timeout, and says so."""
+    raw = getattr(reader, "raw", None)
+    if type(raw) is socket.SocketIO:
+        raw._timeout_occurred = True  # type: ignore[attr-defined]
 
 
 def prefix(src: object, dst: object, count: int | None = None) -> int:

@@ -4,12 +4,17 @@ Rules: the program stands outside the repository and sees no GZC_ variable but t
 its exit status whether it is content, so that a plain `assert` in it is an assert of the test.
 """
 
+import inspect
+import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
 from tempfile import gettempdir
 from textwrap import dedent
+from typing import Any
 
 #: Seconds after which a program that should take less than one is taken for hung.
 PATIENCE = 60
@@ -108,3 +113,33 @@ def finished(command: list[str | Path], env: dict[str, str] | None = None, cwd: 
     )
     assert done.returncode == 0, f"exit status {done.returncode}\n{done.stdout}\n{done.stderr}"
     return done.stdout
+
+
+INSIDE = """
+import sys
+from gevent import monkey
+monkey.patch_all()
+import gzc
+gzc.patch_all()
+import importlib, json
+root, module, name, arguments = sys.argv[1:]
+sys.path.insert(0, root)  # after gzc, which is the installed one
+getattr(importlib.import_module(module), name).inside(**json.loads(arguments))
+"""
+
+
+def patched(test: Callable[..., None]) -> Callable[..., None]:
+    """Run the decorated test in a Python of its own in which gevent and gzc have patched everything.
+
+    Its arguments come from the fixtures of this process, and must be what JSON can say.
+    """
+
+    @wraps(test)
+    def outside(**arguments: Any) -> None:
+        here = Path(inspect.getfile(test))
+        module = f"{here.parent.name}.{here.stem}"
+        whole = [str(here.parent.parent), module, test.__name__, json.dumps(arguments)]
+        finished([sys.executable, "-c", INSIDE, *whole])
+
+    outside.inside = test  # type: ignore[attr-defined]
+    return outside

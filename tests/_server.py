@@ -18,7 +18,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO
 
@@ -107,6 +107,7 @@ class Gunicorn:
         stock: bool = STOCK,
         tls: ssl.SSLContext | None = None,
         unix: bool = False,
+        env: Mapping[str, str] | None = None,
     ) -> None:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("GZC")}
         environment["GZC_TEST_FOLDER"] = str(folder)
@@ -114,16 +115,11 @@ class Gunicorn:
         environment["XDG_RUNTIME_DIR"] = self._runtime.name
         if not stock:
             environment["GZC"] = "1"
+        environment.update(env or {})
         bind = f"unix:{self._runtime.name}/gunicorn.sock" if unix else "127.0.0.1:0"
-        command = [
-            *(sys.executable, "-m", "gunicorn", app, "--pythonpath", str(APPS)),
-            *("-k", "gevent", "-w", "1", "-b", bind, "--keep-alive", "75", "--graceful-timeout", "1"),
-            *("--access-logfile", "-", "--access-logformat", self.ACCESS, "--error-logfile", "-"),
-            *options,
-        ]
         self._tls = tls  # of the client
         self._process = subprocess.Popen(
-            command,
+            self._command(app, bind, options),
             cwd=folder,
             env=environment,
             stdin=subprocess.DEVNULL,
@@ -143,6 +139,14 @@ class Gunicorn:
             if isinstance(error, Exception):
                 raise AssertionError("gunicorn did not start:\n" + "\n".join(self.errors.lines)) from error
             raise
+
+    def _command(self, app: str, bind: str, options: tuple[str, ...]) -> list[str]:
+        return [
+            *(sys.executable, "-m", "gunicorn", app, "--pythonpath", str(APPS)),
+            *("-k", "gevent", "-w", "1", "-b", bind, "--keep-alive", "75", "--graceful-timeout", "1"),
+            *("--access-logfile", "-", "--access-logformat", self.ACCESS, "--error-logfile", "-"),
+            *options,
+        ]
 
     @staticmethod
     def _parse(url: str) -> Address:
@@ -202,3 +206,10 @@ class Gunicorn:
 
     def __exit__(self, *exc_info: object) -> None:
         self.stop()
+
+
+class Script(Gunicorn):
+    """`apps/serve.py`, another server than gunicorn; `app` is what it is told to be."""
+
+    def _command(self, app: str, bind: str, options: tuple[str, ...]) -> list[str]:
+        return [sys.executable, str(APPS / "serve.py"), app, *options]

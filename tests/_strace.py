@@ -33,6 +33,8 @@ class Strace:
     def __init__(self, pid: int) -> None:
         self.returned: dict[str, list[int]] = {name: [] for name in (*USER_SPACE, *KERNEL, *HUB)}
         self.refused: Counter[tuple[str, str]] = Counter()
+        self.held_back: list[int] = []
+        """What each send with MSG_MORE took: the kernel joins it to what comes next."""
         self.most_asked = 0
         """The greatest count in one sendfile."""
         self.longest_turn = 0
@@ -97,6 +99,8 @@ class Strace:
             self.refused[name, error] += 1
         else:
             self.returned[name].append(result)
+        if "MSG_MORE" in call[3]:
+            self.held_back.append(result)
         if name == "sendfile":
             self.most_asked = max(self.most_asked, int(call[3].rsplit(",", 1)[1]))
             self._turn += max(result, 0)

@@ -13,7 +13,6 @@ from gzc import _disk, _hub, _syscalls
 from ._ends import Ends
 from ._server import Folder
 
-
 _PROCESS = os.getpid()
 
 

@@ -18,6 +18,7 @@ from gzc import _classify, _config, _movers, _routes, _syscalls
 from ._ends import python
 
 ENGINE = Path(inspect.getfile(gzc)).parent
+CLI = ENGINE / "cli"
 MONKEY = Path(inspect.getfile(__import__("gzc.monkey", fromlist=["x"]))).parent
 
 #: A module imports from lower floors only. A new module gets its floor here, on purpose.
@@ -47,6 +48,8 @@ FLOORS = {
     "_routes": 7,
     "_transfer": 8,
     "_tunnel": 9,
+    "cli": 10,
+    "__main__": 11,
 }
 
 
@@ -81,7 +84,7 @@ def _absolute(tree: ast.Module) -> Iterator[str]:
 
 
 def test_every_module_has_its_floor() -> None:
-    assert {path.stem for path in _modules(ENGINE)} == set(FLOORS)
+    assert {path.stem for path in _modules(ENGINE)} | {"cli"} == set(FLOORS)
 
 
 @pytest.mark.parametrize("path", _modules(ENGINE), ids=_ids)
@@ -107,6 +110,33 @@ def test_the_patch_layer_stands_on_the_public_face_alone(path: Path) -> None:
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "gzc"
     }
     assert used <= set(gzc.__all__)
+
+
+@pytest.mark.parametrize("path", sorted(CLI.glob("*.py")), ids=_ids)
+def test_the_command_line_stands_on_the_face_and_on_the_patch_layer(path: Path) -> None:
+    tree = _parse(path)
+    ours = [name for name in _absolute(tree) if name.partition(".")[0] == "gzc"]
+    assert set(ours) <= {"gzc", "gzc.monkey"}
+    assert not [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module == "gzc"]
+    used = {
+        node.attr
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "gzc"
+    }
+    assert used <= {*gzc.__all__, "__version__", "monkey"}
+
+
+def test_nothing_that_gevent_patches_is_imported_before_a_command_begins() -> None:
+    """Beside what the interpreter has loaded anyway; `gzc run` lets gevent patch before anything else comes."""
+    code = (
+        "import sys, runpy; before = set(sys.modules); import gzc.cli;"
+        "gzc.cli._parser('run'); print(*sorted(set(sys.modules) - before))"
+    )
+    imported = set(python(code).split())
+    assert "gzc.cli.run" in imported
+    patched = {"socket", "ssl", "select", "selectors", "threading", "subprocess", "queue", "signal", "logging"}
+    assert imported & {*patched, "asyncio", "concurrent", "gevent"} == set()
+    assert {name for name in imported if name.startswith("gzc")} == {"gzc", "gzc.cli", "gzc.cli.run", "gzc.monkey"}
 
 
 @pytest.mark.parametrize("path", [*_modules(ENGINE), *_modules(MONKEY)], ids=_ids)
@@ -136,7 +166,9 @@ def test_only_one_module_knows_gevents_private_names(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", [*_modules(ENGINE), *_modules(MONKEY), ENGINE / "__init__.py", MONKEY / "__init__.py"], ids=_ids
+    "path",
+    [*_modules(ENGINE), *_modules(MONKEY), ENGINE / "__init__.py", MONKEY / "__init__.py", *CLI.glob("*.py")],
+    ids=_ids,
 )
 def test_every_file_states_its_purpose_and_its_rules(path: Path) -> None:
     text = ast.get_docstring(_parse(path))

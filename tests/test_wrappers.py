@@ -376,3 +376,52 @@ def test_claims_reach_through_wrappers(ends: Ends) -> None:
     assert first.get(timeout=PATIENCE) == 10
     assert one == b"x" * 10
     assert gzc.copy(here, bytearray(), KIB) == 0
+
+
+# -- failing -----------------------------------------------------------------------------------------------
+
+
+def test_a_failure_of_the_source_is_seen_as_its_wrapper_says(ends: Ends) -> None:
+    """From the inside out, and the transfer hangs on what is seen; what had come is delivered and counted."""
+    here, there = ends.unix()
+    there.sendall(b"x" * 1000)
+    here.settimeout(0.05)
+    told: list[BaseException] = []
+
+    def inner(exc: BaseException) -> BaseException:
+        told.append(exc)
+        return KeyError("inner")
+
+    def outer(exc: BaseException) -> BaseException:
+        told.append(exc)
+        return LookupError("outer")
+
+    file = ends.file(mode="wb")
+    with pytest.raises(LookupError, match="outer") as caught:
+        gzc.copy(gzc.source(here).failing(inner).failing(outer), file)
+    assert [type(exc) for exc in told] == [TimeoutError, KeyError]
+    (transfer,) = gzc.transfers_of(caught.value)
+    assert (transfer.moved, transfer.in_flight, file.tell()) == (1000, 0, 1000)
+
+
+def test_a_failure_given_back_stays_the_callers_own(ends: Ends) -> None:
+    told: list[BaseException] = []
+    here, _ = ends.unix()
+    source = gzc.source(here).failing(lambda exc: (told.append(exc), exc)[1])
+    timeout = gevent.Timeout(0.05)
+    with pytest.raises(gevent.Timeout) as caught, timeout:
+        gzc.copy(source, ends.file(mode="wb"))
+    assert told == [timeout]
+    assert caught.value is timeout
+
+
+def test_a_failure_of_the_sink_is_not_the_sources(ends: Ends) -> None:
+    here, there = ends.unix()
+    feeder = ends.feeding(there, CONTENT)
+    out, _ = ends.stuck()
+    told: list[BaseException] = []
+    source = gzc.source(here).failing(lambda exc: (told.append(exc), exc)[1])
+    with pytest.raises(gevent.Timeout), gevent.Timeout(0.1):
+        gzc.copy(source, out)
+    assert told == []
+    feeder.kill()

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
+from wsgiref.util import FileWrapper
 
 FOLDER = Path(os.environ["GZC_TEST_FOLDER"])
 PIPEFUL = 40_000  # fits into a fresh pipe (64 KiB) and is more than gzc.config.small
@@ -252,5 +253,5 @@ def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable
     write = start_response(query.get("status", "200 OK"), headers)
     if "written" in query:
         write(query["written"].encode())
-    wrapped: Iterable[bytes] = environ["wsgi.file_wrapper"](file)
+    wrapped: Iterable[bytes] = environ.get("wsgi.file_wrapper", FileWrapper)(file)
     return wrapped

@@ -1,0 +1,158 @@
+"""``http.client``: request bodies out of files, and response bodies below their ``read``.
+
+A file goes below ``HTTPConnection.send`` as it is: ``send`` takes files by contract, so framing, headers and the
+end of the body stay http.client's own. Only chunks are framed here, larger than its 8 KiB.
+
+Rules of this file: the fast prefix, then the original, which finds the file at its end. A connection that
+overrides ``send``, prints what it sends or speaks TLS, a text file, a pipe: all the old way.
+"""
+
+from __future__ import annotations
+
+import errno
+import sys
+from collections.abc import Callable, Iterator
+from functools import wraps
+from typing import Any
+
+import gzc
+
+from . import _seam
+from ._ledger import Row
+
+Method = Callable[..., Any]
+
+#: Bytes of one chunk of a chunked body. Its size is on the wire before its data, so a file that shrinks
+#: meanwhile costs the connection; http.client's own 8 KiB would be 128 of each call for a MiB.
+CHUNK = 1024 * 1024
+
+#: Overrides of ``send`` that pass on whatever they are given, or nothing: botocore's, after an early answer
+#: to ``Expect: 100-continue``.
+_PASSING_ON = {("botocore.awsrequest", "AWSConnection")}
+
+
+def send(original: Method) -> Method:
+    """The replacement of ``HTTPConnection.send``: a plain file on a plain socket goes by sendfile(2)."""
+
+    @wraps(original)
+    def send(self: Any, data: Any) -> Any:
+        send_prefix(self, data)
+        return original(self, data)
+
+    return send
+
+
+def send_output(original: Method) -> Method:
+    """The replacement of ``HTTPConnection._send_output``: a file is handed to ``send`` whole, not in blocks."""
+
+    @wraps(original)
+    def _send_output(self: Any, message_body: Any = None, encode_chunked: bool = False) -> Any:
+        if not takes_whole(self, message_body):
+            return original(self, message_body, encode_chunked)
+        if encode_chunked and self._http_vsn == 11:
+            return original(self, _chunks(self, message_body), False)
+        return original(self, (message_body,), False)
+
+    return _send_output
+
+
+def send_prefix(connection: Any, data: Any) -> None:
+    """Send of a plain file what can be sent below it; the caller's ``send`` finds the rest, or its end."""
+    if type(data) is bytes or connection.debuglevel > 0 or not _amount(data):
+        return
+    if connection.sock is None and connection.auto_open:
+        connection.connect()
+    moving = _seam.transfer(data, connection.sock)
+    if moving is not None:
+        # Once, and with the file: the bytes themselves do not come by here.
+        sys.audit("http.client.send", connection, data)
+        _seam.run(moving)
+
+
+def takes_whole(connection: Any, body: Any) -> bool:
+    """Whether ``body`` may be given to the ``send`` of ``connection`` as a file, in place of its blocks."""
+    return connection.debuglevel <= 0 and bool(_amount(body)) and _send_is_known(connection)
+
+
+def _amount(file: Any) -> int:
+    """How many bytes of a regular binary file are left; 0 for everything else."""
+    if not hasattr(file, "read"):
+        return 0
+    try:
+        source = gzc.source(file)
+    except (TypeError, ValueError, OSError):
+        return 0
+    return (source.kind is gzc.Kind.FILE and source.amount()) or 0
+
+
+def _send_is_known(connection: Any) -> bool:
+    """Whether a file given to ``send`` reaches ours: an override may want to see bytes (hard case O9)."""
+    if "send" in vars(connection):
+        return False
+    for cls in type(connection).__mro__:
+        method = vars(cls).get("send")
+        if method is not None and (cls.__module__, cls.__qualname__) not in _PASSING_ON:
+            return getattr(method, "__globals__", {}).get("__package__") == __package__
+    return False
+
+
+def _chunks(connection: Any, file: Any) -> Iterator[Any]:
+    """The chunks of ``file`` as ``send`` takes them, framing included."""
+    while left := _amount(file):  # asked anew for each chunk: a file may shrink
+        chunk = gzc.limit(file, min(left, CHUNK))
+        if _seam.transfer(chunk, connection.sock) is None:
+            break  # small, or TLS
+        yield b"%X\r\n" % chunk.remaining
+        yield chunk
+        if chunk.remaining:
+            # The rest of the body would be taken for data of this chunk.
+            connection.close()
+            raise ConnectionAbortedError(
+                errno.ECONNABORTED, f"{file!r} became {chunk.remaining} bytes shorter than the chunk announced"
+            )
+        yield b"\r\n"
+    for block in connection._read_readable(file):
+        yield b"%X\r\n" % len(block) + block + b"\r\n"
+    yield b"0\r\n\r\n"
+
+
+def body(response: Any) -> Any:
+    """Describe what is left of the body of an ``HTTPResponse``: its buffered file, and no more than its length.
+
+    None where the bytes are not the body's own: chunked, TLS, closed, not begun.
+    """
+    try:
+        file, length = response.fp, response.length
+        known = response.chunked is False and (isinstance(length, int) or (length is None and response.will_close))
+    except AttributeError:
+        return None
+    if file is None or not known:
+        return None
+    source = gzc.source(file)
+    if source.kind is not gzc.Kind.STREAM:
+        return None
+
+    def consumed(count: int) -> None:
+        if response.length is not None:
+            response.length -= count
+
+    def failed(exc: BaseException) -> BaseException:
+        if isinstance(exc, TimeoutError):
+            file.raw._timeout_occurred = True  # as ``SocketIO`` does: it refuses to be read after that
+        return exc
+
+    source = source.settling(consumed).failing(failed).ending()  # ``read`` closes it (hard case O13)
+    return source if length is None else source.limited(length)
+
+
+ROWS = (
+    Row(
+        *("http.client", "HTTPConnection.send", send),
+        knows=frozenset({"data", "sock", "auto_open", "connect", "debuglevel", "blocksize", "sendall"}),
+    ),
+    Row(
+        *("http.client", "HTTPConnection._send_output", send_output),
+        knows=frozenset({"_buffer", "send", "message_body", "_read_readable", "encode_chunked", "_http_vsn", "chunks"}),
+    ),
+    Row("http.client", "HTTPResponse.__gzc_source__", lambda _missing: body),
+)

@@ -1,0 +1,183 @@
+"""``gevent.pywsgi.WSGIHandler``: it offers no ``wsgi.file_wrapper``, and sends a body also where none may be.
+
+Headers, framing, errors and the log stay pywsgi's. A file goes by the fast path after them; a small one in one
+piece with them, and the headers of a larger one with MSG_MORE: pywsgi does not set TCP_NODELAY, and headers sent
+before a small body cost the 40 ms of a delayed acknowledgement (hard case F9).
+
+Rules of this file: a handler that overrides how bytes are written sees every byte, and so does TLS.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from functools import wraps
+from socket import MSG_MORE
+from typing import Any
+
+import gzc
+
+from . import _seam, _wsgi
+from ._ledger import Row
+
+Method = Callable[..., Any]
+
+#: The methods through which every byte of a response goes.
+_WRITERS = ("write", "_write", "_write_with_headers", "_sendall")
+
+
+def get_environ(original: Method) -> Method:
+    """The replacement of ``get_environ``: there is a file wrapper, where neither user nor gunicorn gave one."""
+
+    @wraps(original)
+    def get_environ(self: Any) -> Any:
+        environ = original(self)
+        environ.setdefault("wsgi.file_wrapper", _wsgi.FileWrapper)
+        return environ
+
+    return get_environ
+
+
+def process_result(original: Method) -> Method:
+    """The replacement of ``process_result``: responses that are files do not pass through user space."""
+
+    @wraps(original)
+    def process_result(self: Any) -> Any:
+        source = _wsgi.described(self.result)
+        if not self.status or not (source or _is_wrapped(self)) or not _writes_as_pywsgi_does(self):
+            return original(self)
+        promised = None if source is None else _promise(self, source)
+        if self.command == "HEAD" or self.code in (204, 304) or 100 <= self.code < 200:
+            return _send_headers(self, promised)
+        if source is None or promised is None:
+            return _iterate(self, original)
+        if promised <= gzc.config.small and not self.headers_sent:
+            return _send_small(self, promised)
+        if gzc.sink(self.socket).kind is not gzc.Kind.STREAM:
+            return original(self)  # TLS
+        return _send(self, source, promised)
+
+    return process_result
+
+
+def _iterate(handler: Any, original: Method) -> None:
+    """pywsgi's own way, and the end of the connection where the body was shorter than promised."""
+    _wsgi.widen(handler.result)
+    original(handler)
+    try:
+        if _written(handler) < int(handler.provided_content_length or 0):
+            handler.close_connection = True
+    except ValueError:
+        pass  # no number, and no promise
+
+
+def _is_wrapped(handler: Any) -> bool:
+    """Whether the application used the server's file wrapper."""
+    wrapper = handler.environ.get("wsgi.file_wrapper")
+    return isinstance(wrapper, type) and isinstance(handler.result, wrapper)
+
+
+def _writes_as_pywsgi_does(handler: Any) -> bool:
+    for name in _WRITERS:
+        function = getattr(getattr(handler, name, None), "__func__", None)
+        if getattr(function, "__globals__", {}).get("__name__") != "gevent.pywsgi":
+            return False
+    return True
+
+
+def _promise(handler: Any, source: Any) -> int | None:
+    """How many bytes of the body are still to come; None where that is not known."""
+    if handler.provided_content_length is not None:
+        try:
+            return max(0, int(handler.provided_content_length) - _written(handler))
+        except ValueError:
+            return None
+    if any(name.lower() == b"transfer-encoding" for name, _ in handler.response_headers):
+        return None  # the application frames its body itself
+    # An empty file may be one that does not know its size (/proc): iteration finds out.
+    return source.amount() or None
+
+
+def _written(handler: Any) -> int:
+    """The bytes of the body that the application has written by itself: all that went out but the headers."""
+    if not handler.headers_sent:
+        return 0
+    head = len(b"HTTP/1.1 \r\n\r\n") + len(handler.status)
+    head += sum(len(name) + len(value) + len(b": \r\n") for name, value in handler.response_headers)
+    return int(handler.response_length) - head
+
+
+def _head(handler: Any, promised: int | None) -> bytes:
+    """The status line and the headers, as pywsgi makes them and would have sent them now.
+
+    What is known of the length is said before pywsgi finalizes the headers, where it would choose chunks.
+    """
+    if handler.provided_content_length is None and promised is not None:
+        handler.response_headers.append((b"Content-Length", b"%d" % promised))
+        handler.provided_content_length = str(promised)
+    pieces: list[bytes] = []
+    handler._sendall = pieces.append
+    try:
+        handler._write_with_headers(b"")
+    finally:
+        del handler._sendall
+    return b"".join(pieces)
+
+
+def _send_headers(handler: Any, promised: int | None) -> None:
+    """A response that must have no body, whatever the application has opened for it."""
+    if not handler.headers_sent:
+        handler._sendall(_head(handler, promised if handler.command == "HEAD" and handler.code == 200 else None))
+
+
+def _send_small(handler: Any, promised: int) -> None:
+    """Headers and body in one piece; whatever kind of file and socket it is, its own methods will do."""
+    body = b"".join(_wsgi.rest(handler.result, promised))
+    if len(body) < promised:
+        handler.close_connection = True
+    handler._sendall(_head(handler, promised) + body)
+
+
+def _send(handler: Any, source: Any, promised: int) -> None:
+    """The headers, and then the file; if it is shorter than promised only the end of the connection tells."""
+    head = b"" if handler.headers_sent else _head(handler, promised)
+    if handler.response_use_chunked:  # the application has written before
+        head += b"%x\r\n" % promised
+    moving = gzc.Transfer(source, handler.socket, promised)
+    with _errors_as_of_sendall(handler):
+        if head:
+            handler.socket.sendall(head, MSG_MORE if promised else 0)
+            handler.response_length += len(head)
+        try:
+            _seam.run(moving)
+        finally:
+            handler.response_length += moving.moved
+    left = promised - moving.moved
+    for block in _wsgi.rest(handler.result, left):  # claimed by somebody, or shorter than it was
+        handler._sendall(block)
+        left -= len(block)
+    if left:
+        handler.close_connection = True
+    elif handler.response_use_chunked:
+        handler._sendall(b"\r\n0\r\n\r\n")
+
+
+@contextlib.contextmanager
+def _errors_as_of_sendall(handler: Any) -> Iterator[None]:
+    """What ``_sendall`` does about an error, for the log's sake."""
+    try:
+        yield
+    except OSError as exc:
+        handler.status = f"socket error: {exc}"
+        if handler.code > 0:
+            handler.code = -handler.code
+        raise
+
+
+ROWS = (
+    Row("gevent.pywsgi", "WSGIHandler.get_environ", get_environ, knows=frozenset({"server", "wsgi_input"})),
+    Row(
+        *("gevent.pywsgi", "WSGIHandler.process_result", process_result),
+        knows=frozenset({"result", "write", "headers_sent", "response_use_chunked", "_sendall"}),
+    ),
+)

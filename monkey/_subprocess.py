@@ -1,0 +1,59 @@
+"""Pipes of processes: ``Popen.communicate`` and ``check_output`` read what the pipe holds.
+
+They read a FileObject to its end, which gevent does in steps of 8 KiB; a pipe holds eight times that (pipe(7)). It
+is no zero-copy, since the bytes are wanted in memory, but an eighth of the calls.
+
+Rules of this file: gevent's own reading, waiting and refusing; only the size of a step is ours.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+from collections.abc import Callable
+from functools import wraps
+from io import BytesIO
+from typing import Any
+
+from gevent._fileobjectcommon import cancel_wait_ex
+
+from ._ledger import Row
+
+#: Bytes per step: what a pipe holds unless it was resized, pipe(7).
+STEP = 64 * 1024
+
+#: ``GreenFileDescriptorIO.__read``, as Python mangles it: one read that waits in the hub.
+_READ = "_GreenFileDescriptorIO__read"
+
+
+def readall(original: Callable[[Any], bytes]) -> Callable[[Any], bytes]:
+    """The replacement of ``GreenFileDescriptorIO.readall``."""
+
+    @wraps(original)
+    def readall(self: Any) -> bytes:
+        if self.closed or not self.readable():
+            return original(self)  # which refuses it in gevent's words
+        read, step, whole = getattr(self, _READ), _step(self.fileno()), BytesIO()
+        try:
+            while data := read(step):
+                whole.write(data)
+        except cancel_wait_ex:  # closed by another greenlet: what there is, as gevent's and a buffered reader do
+            pass
+        return whole.getvalue()
+
+    return readall
+
+
+def _step(fd: int) -> int:
+    with contextlib.suppress(OSError, AttributeError):  # no pipe; not Linux
+        return max(STEP, fcntl.fcntl(fd, fcntl.F_GETPIPE_SZ))
+    return STEP
+
+
+ROWS = (
+    Row(
+        *("gevent._fileobjectposix", "GreenFileDescriptorIO.readall", readall),
+        knows=frozenset({_READ, "DEFAULT_BUFFER_SIZE", "cancel_wait_ex", "getvalue"}),
+        eager=True,
+    ),
+)

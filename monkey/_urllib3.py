@@ -1,0 +1,105 @@
+"""urllib3's connections and responses, and so requests.
+
+An upload: urllib3 reads a file in blocks of 16 KiB and sends those. Its iterable of blocks is given the file
+itself for the only block, which ``send`` takes; the body that retries and redirects rewind is still the
+program's file. A download: what is left of the body is described, and ``read`` finds the end, checks the length
+and gives the connection back.
+
+Rules of this file: only framing by Content-Length, and only bodies that nothing decodes.
+"""
+
+from __future__ import annotations
+
+import http.client
+import sys
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+from . import _http_client
+from ._ledger import Row
+
+Method = Callable[..., Any]
+
+_STATE = ("_fp_bytes_read", "_error_catcher")
+_READERS = ("read", "read1", "readinto", "readline", "peek")
+
+
+def send(_missing: object) -> Method:
+    """``HTTPConnection.send``, which urllib3 inherits: http.client's own seam may be switched off."""
+
+    def send(self: Any, data: Any) -> Any:
+        """Send bytes, or a file; a plain one on a plain socket goes by sendfile(2)."""
+        _http_client.send_prefix(self, data)
+        return super(sys.modules["urllib3.connection"].HTTPConnection, self).send(data)
+
+    return send
+
+
+def request(original: Method) -> Method:
+    """The replacement of ``HTTPConnection.request``."""
+
+    @wraps(original)
+    def request(
+        self: Any, method: str, url: str, body: Any = None, headers: Any = None, *args: Any, **options: Any
+    ) -> Any:
+        # A chunk is formatted with its length and its bytes, and that a file has not.
+        if not options.get("chunked") and _has_length(headers) and _http_client.takes_whole(self, body):
+            body = (body,)
+        return original(self, method, url, body, headers, *args, **options)
+
+    return request
+
+
+def _has_length(headers: Any) -> bool:
+    return any(name.lower() in ("content-length", b"content-length") for name in headers or ())
+
+
+def body(response: Any) -> Any:
+    """Describe what is left of the body of an ``HTTPResponse``, if that is what ``read`` would give."""
+    try:
+        original = response._fp
+        plain = not response.chunked and not (response.decode_content and response.headers.get("content-encoding"))
+        nothing_above = not response._decoder and not response._has_decoded_content and not response._decoded_buffer
+        same = _is_httplib(original) and response.length_remaining == original.length
+    except AttributeError:
+        return None  # a version that keeps its state in another way
+    if not plain or not nothing_above or not same or not all(hasattr(response, name) for name in _STATE):
+        return None
+    source = _http_client.body(original)
+    if source is None:
+        return None
+
+    def consumed(count: int) -> None:
+        response._fp_bytes_read += count
+        if response.length_remaining is not None:
+            response.length_remaining -= count
+        if hasattr(response, "_uncached_read_occurred"):
+            response._uncached_read_occurred = True  # what ``data`` could still get is no longer the whole body
+
+    def failed(exc: BaseException) -> BaseException:
+        try:
+            with response._error_catcher():  # it closes what must not be used again, and chooses the words
+                raise exc
+        except BaseException as seen:  # noqa: BLE001 - given back, to be raised there
+            return seen
+
+    return source.settling(consumed).failing(failed)
+
+
+def _is_httplib(original: Any) -> bool:
+    """Whether it is http.client's response, with methods that nobody has wrapped or overridden."""
+    if type(original) is not http.client.HTTPResponse or not vars(original).keys().isdisjoint(_READERS):
+        return False
+    return all(getattr(http.client.HTTPResponse, name).__globals__ is vars(http.client) for name in _READERS)
+
+
+ROWS = (
+    Row("urllib3.connection", "HTTPConnection.send", send),
+    Row(
+        *("urllib3.connection", "HTTPConnection.request", request),
+        # Before 2.0 it was http.client's, and body_to_chunks did not exist.
+        knows=frozenset({"body", "headers", "chunked", "body_to_chunks", "chunks", "endheaders", "send"}),
+    ),
+    Row("urllib3.response", "HTTPResponse.__gzc_source__", lambda _missing: body),
+)

@@ -1,0 +1,434 @@
+"""The seams for WSGI responses, in this process: descriptions, file wrappers, and a gevent.pywsgi that nobody has
+monkey-patched.
+
+Rules: real sockets and files; a description is compared with the iteration it stands for, both in the bytes and in
+the state it leaves behind. The stacks of servers and frameworks are in test_wsgi_downloads.
+"""
+
+import errno
+import io
+import socket
+import ssl
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from wsgiref import util as wsgiref_util
+
+import bottle
+import gevent
+import pytest
+import sentry_sdk.integrations.wsgi as sentry
+import werkzeug.wsgi
+import whitenoise.responders
+from django.core.files import File
+from gevent import pywsgi
+from gevent import socket as gsocket
+from gevent import ssl as gssl
+from gunicorn.http import wsgi as gunicorn
+from gzc.monkey import _wsgi
+
+import gzc
+
+from ._ends import KIB, MIB, PATIENCE, Ends, open_fds_unchanged, payload
+
+SIZE = 300_001
+
+
+@pytest.fixture(autouse=True)
+def patched() -> Iterator[None]:
+    """All seams but those that would monkey-patch pytest's own process; and the description of wsgiref's wrapper."""
+    gzc.patch_all(stdlib=False)
+    gzc.monkey.patch("wsgiref")
+    assert {"pywsgi", "gunicorn", "wsgiref", "werkzeug", "whitenoise", "bottle", "django", "sentry"} <= set(
+        gzc.patched()
+    )
+    yield
+    gzc.unpatch_all()
+    assert gzc.patched() == ()
+
+
+@pytest.fixture
+def ends(tmp_path: Path) -> Iterator[Ends]:
+    with Ends(tmp_path) as ends:
+        yield ends
+
+
+# --- descriptions ---
+
+WRAPPERS: dict[str, Callable[[Any], Any]] = {
+    "pywsgi": _wsgi.FileWrapper,
+    "gunicorn": gunicorn.FileWrapper,
+    "wsgiref": wsgiref_util.FileWrapper,
+    "werkzeug": werkzeug.wsgi.FileWrapper,
+}
+
+
+def in_scope(response: Any) -> Any:
+    return sentry._ScopedResponse(sentry.sentry_sdk.get_isolation_scope(), response)
+
+
+PARTS: dict[str, Callable[[Any, int, int], Any]] = {
+    **{
+        f"werkzeug range of {name}": lambda file, start, count, wrap=wrap: werkzeug.wsgi._RangeWrapper(
+            wrap(file), start, count
+        )
+        for name, wrap in WRAPPERS.items()
+    },
+    "whitenoise": lambda file, start, count: _wsgi.FileWrapper(
+        whitenoise.responders.SlicedFile(file, start, start + count - 1)
+    ),
+    "bottle": lambda file, start, count: _wsgi.FileWrapper(
+        bottle._closeiter(bottle._rangeiter(file, start, count), file.close)
+    ),
+    "sentry": lambda file, start, count: in_scope(werkzeug.wsgi._RangeWrapper(_wsgi.FileWrapper(file), start, count)),
+    "django": lambda file, start, count: werkzeug.wsgi._RangeWrapper(_wsgi.FileWrapper(File(file)), start, count),
+}
+
+RANGES = [(0, 1), (0, SIZE), (1, 99), (4097, 200_000), (SIZE - 1, 1), (SIZE - 10, 10), (100_000, 900_000)]
+
+
+@pytest.mark.parametrize("name", PARTS)
+@pytest.mark.parametrize(("start", "count"), RANGES)
+def test_a_part_of_a_file_is_sent_as_it_would_be_iterated(ends: Ends, name: str, start: int, count: int) -> None:
+    content = payload(SIZE)
+    make = PARTS[name]
+    iterated = b"".join(make(ends.file(content), start, count))
+    part = make(ends.file(content), start, count)
+    source = _wsgi.described(part)
+    assert source is not None
+    here, there = ends.tcp()
+    peer = ends.reading(there)
+    expected = len(content[start : start + count])
+    assert gzc.explain(source, here).mechanism == ("sendfile" if expected > gzc.config.small else "userspace")
+    assert gzc.copy(source, here) == expected
+    here.close()
+    assert peer.all() == content[start : start + count] == iterated
+    assert list(part) == []  # iterating goes on where the transfer ended
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_an_interrupted_part_goes_on_where_it_stopped(ends: Ends, name: str) -> None:
+    """Iteration after an interruption gives exactly what was not sent."""
+    content = payload(4 * MIB)
+    part = PARTS[name](ends.file(content), 1000, 3 * MIB)
+    here, _ = ends.unix()
+    with pytest.raises(gevent.Timeout) as caught, gevent.Timeout(0.05):
+        gzc.copy(_wsgi.described(part), here)
+    moved = caught.value.transfer.moved  # type: ignore[attr-defined]
+    assert 0 < moved < 3 * MIB
+    assert b"".join(part) == content[1000 + moved : 1000 + 3 * MIB]
+
+
+@pytest.mark.parametrize("name", WRAPPERS)
+def test_a_wrapper_is_a_good_iterable(ends: Ends, name: str) -> None:
+    content = payload(SIZE)
+    file = ends.file(content)
+    wrapper = WRAPPERS[name](file)
+    assert wrapper.seekable()
+    wrapper.seek(10)
+    assert wrapper.tell() == file.tell() == 10
+    assert iter(wrapper) is wrapper
+    assert b"".join(wrapper) == content[10:]
+    if name != "werkzeug":
+        assert wrapper.fileno() == file.fileno()
+    wrapper.close()
+    assert file.closed
+
+
+def test_a_wrapper_needs_no_more_than_read(ends: Ends) -> None:
+    class Readable:
+        def __init__(self) -> None:
+            self.asked: list[int] = []
+
+        def read(self, size: int) -> bytes:
+            self.asked.append(size)
+            return b"x" * size if len(self.asked) < 3 else b""
+
+    readable = Readable()
+    wrapper = _wsgi.FileWrapper(readable, 4096)
+    assert not hasattr(wrapper, "close")
+    assert not wrapper.seekable()
+    assert len(b"".join(wrapper)) == 2 * 64 * KIB
+    assert readable.asked == [64 * KIB] * 3  # what Django asks for, 4096, would be 16 times as many
+
+
+def test_a_pipe_is_read_in_the_blocks_asked_for(ends: Ends) -> None:
+    """X9: a larger block would hold back what has come already."""
+    here, there = ends.unix()
+    wrapper = _wsgi.FileWrapper(here.makefile("rb"), 8)
+    there.sendall(b"12345678")
+    with gevent.Timeout(PATIENCE):
+        assert next(iter(wrapper)) == b"12345678"
+
+
+class Shouting(gunicorn.FileWrapper):  # type: ignore[misc]
+    """Somebody's wrapper that changes the bytes."""
+
+    def __next__(self) -> bytes:
+        return self.filelike.read(self.blksize).upper() or self.stop()  # type: ignore[no-any-return]
+
+    def stop(self) -> bytes:
+        raise StopIteration
+
+
+def begun(file: Any) -> Any:
+    part = werkzeug.wsgi._RangeWrapper(_wsgi.FileWrapper(file), 10, 200_000)
+    next(part)
+    return part
+
+
+NOT_DESCRIBED: dict[str, Callable[[Any], Any]] = {
+    "list": lambda file: [b"x"],
+    "generator": lambda file: (block for block in file),
+    "the file itself": lambda file: file,
+    "Django's file itself": File,
+    "memory": lambda file: _wsgi.FileWrapper(io.BytesIO(b"x")),
+    "text": lambda file: _wsgi.FileWrapper(io.StringIO("x")),
+    "an overridden wrapper": Shouting,
+    "a range that was begun": begun,
+    "a range of what cannot seek": lambda file: werkzeug.wsgi._RangeWrapper((b for b in file), 1, 9),
+    "a range of memory": lambda file: werkzeug.wsgi._RangeWrapper(_wsgi.FileWrapper(io.BytesIO(b"x" * 99)), 1, 9),
+    "a scope around a list": lambda file: in_scope([b"x"]),
+    "a scope around an overridden wrapper": lambda file: in_scope(Shouting(file)),
+    "another generator of Bottle's": lambda file: bottle._closeiter(iter([b"x"]), file.close),
+}
+
+
+@pytest.mark.parametrize("name", NOT_DESCRIBED)
+def test_what_is_not_known_is_iterated(ends: Ends, name: str) -> None:
+    """O7, O9: nothing goes below what nobody vouches for, or what is not a plain part of a file any more."""
+    assert _wsgi.described(NOT_DESCRIBED[name](ends.file(payload(SIZE)))) is None
+
+
+def test_a_tracer_around_a_method_takes_the_description_back(ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
+    part = werkzeug.wsgi._RangeWrapper(_wsgi.FileWrapper(ends.file(payload(SIZE))), 10, 200_000)
+    assert _wsgi.described(part) is not None
+    plain = werkzeug.wsgi._RangeWrapper.__next__
+
+    def traced(self: Any) -> bytes:
+        block: bytes = plain(self)
+        return block
+
+    monkeypatch.setattr(werkzeug.wsgi._RangeWrapper, "__next__", traced)
+    assert _wsgi.described(part) is None
+
+
+def test_gunicorn_recognizes_ranges_and_nothing_else(ends: Ends) -> None:
+    """gunicorn asks isinstance(result, environ["wsgi.file_wrapper"])."""
+    from gunicorn.config import Config
+
+    wrapper = gunicorn.base_environ(Config())["wsgi.file_wrapper"]
+    assert issubclass(wrapper, gunicorn.FileWrapper)
+    assert wrapper is gunicorn.base_environ(Config())["wsgi.file_wrapper"]
+    file = ends.file(payload(SIZE))
+    for result in (wrapper(file), gunicorn.FileWrapper(file), Shouting(file), wrapper(io.BytesIO())):
+        assert isinstance(result, wrapper)
+    assert isinstance(werkzeug.wsgi._RangeWrapper(wrapper(file), 10, 100), wrapper)
+    assert isinstance(in_scope(wrapper(file)), wrapper)
+    for name in ("list", "generator", "the file itself", "a range of memory", "a scope around a list"):
+        assert not isinstance(NOT_DESCRIBED[name](file), wrapper)
+
+
+# --- gevent.pywsgi, with the standard library as it is ---
+
+Application = Callable[[dict[str, Any], Callable[..., Any]], Any]
+
+
+class Server:
+    """A pywsgi server in this process, and one client connection."""
+
+    def __init__(self, app: Application, handler: type = pywsgi.WSGIHandler, **options: Any) -> None:
+        self.lines: list[str] = []
+        self.errors = io.StringIO()
+        self.wsgi = pywsgi.WSGIServer(
+            ("127.0.0.1", 0), app, log=self, error_log=self.errors, handler_class=handler, **options
+        )
+        self.wsgi.start()
+        self.client = gsocket.create_connection(("127.0.0.1", self.wsgi.server_port))
+        self.client.settimeout(PATIENCE)
+
+    def write(self, line: str) -> None:
+        self.lines.append(line)
+
+    def ask(self, target: str = "/", method: str = "GET", version: str = "1.1") -> None:
+        self.client.sendall(f"{method} {target} HTTP/{version}\r\nHost: localhost\r\n\r\n".encode())
+
+    def answer(self) -> tuple[bytes, bytes]:
+        """Head and body up to the end of the connection."""
+        whole = b"".join(iter(lambda: self.client.recv(1 << 16), b""))
+        head, _, body = whole.partition(b"\r\n\r\n")
+        return head, body
+
+    def close(self) -> None:
+        self.client.close()
+        self.wsgi.stop(timeout=1)
+
+
+def serving(path: Path, *headers: tuple[str, str]) -> Application:
+    def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
+        start_response("200 OK", [*headers, ("Connection", "close")])
+        return environ["wsgi.file_wrapper"](path.open("rb"))
+
+    return app
+
+
+@pytest.mark.parametrize("handler", ["plain", "websocket"])
+def test_pywsgi_without_monkey_patching(ends: Ends, handler: str) -> None:
+    """Also with a handler that overrides run_application, as geventwebsocket's does."""
+    assert socket.socket is not gsocket.socket
+
+    class WebSocketLike(pywsgi.WSGIHandler):
+        def run_application(self) -> None:
+            if self.environ.get("HTTP_UPGRADE") == "websocket":
+                raise AssertionError
+            super().run_application()
+
+    content = payload(MIB + 3)
+    server = ends.keep(
+        Server(serving(ends.path(content)), WebSocketLike if handler == "websocket" else pywsgi.WSGIHandler)
+    )
+    with gzc.trace() as trace:
+        server.ask()
+        head, body = server.answer()
+    assert b"Content-Length: 1048579" in head
+    assert body == content
+    assert trace.bytes["sendfile"] == len(content)
+    assert server.lines[0].split('"')[2].split()[:2] == ["200", str(len(head) + 4 + len(body))]
+
+
+class SeesAll(pywsgi.WSGIHandler):
+    seen = 0
+
+    def _sendall(self, data: bytes) -> None:
+        SeesAll.seen += len(data)
+        super()._sendall(data)
+
+
+def test_a_handler_that_overrides_writing_sees_every_byte(ends: Ends) -> None:
+    content = payload(MIB + 3)
+    server = ends.keep(Server(serving(ends.path(content), ("Content-Length", str(len(content)))), SeesAll))
+    with gzc.trace() as trace:
+        server.ask()
+        head, body = server.answer()
+    assert body == content
+    assert SeesAll.seen == len(head) + 4 + len(body)
+    assert not trace.bytes["sendfile"]
+
+
+def test_the_users_own_wrapper_is_kept(ends: Ends) -> None:
+    """Its iteration is used, and no body is sent for HEAD."""
+
+    class Mine:
+        def __init__(self, filelike: Any) -> None:
+            self.filelike, self.close = filelike, filelike.close
+
+        def __iter__(self) -> Iterator[bytes]:
+            yield self.filelike.read().swapcase()
+
+    path = ends.path(b"abc" * 99_999)
+    for method, expected in (("GET", b"ABC" * 99_999), ("HEAD", b"")):
+        app = serving(path, ("Content-Length", "299997"))
+        server = ends.keep(Server(app, environ={"wsgi.file_wrapper": Mine}))
+        server.ask(method=method)
+        head, body = server.answer()
+        assert b"Content-Length: 299997" in head
+        assert body == expected
+
+
+def test_tls_goes_its_old_way(ends: Ends, certificates: tuple[ssl.SSLContext, list[str]]) -> None:
+    """M9, O10: no plaintext on the wire."""
+    _, (_, certificate, _, key) = certificates
+    content = payload(MIB + 3)
+    context = gssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    server = ends.keep(Server(serving(ends.path(content)), ssl_context=context))
+    client = gssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    client.check_hostname, client.verify_mode = False, ssl.CERT_NONE
+    server.client = client.wrap_socket(server.client)
+    with gzc.trace() as trace:
+        server.ask(version="1.0")
+        _, body = server.answer()
+    assert body == content
+    assert not trace.bytes["sendfile"]
+
+
+def test_claimed_file_is_iterated(ends: Ends) -> None:
+    """Another transfer holds the file: bytes go as they went before."""
+    content = payload(MIB)
+    file = ends.file(content)
+    other, _ = ends.stuck()
+
+    def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
+        start_response("200 OK", [("Connection", "close"), ("Content-Length", str(MIB))])
+        return environ["wsgi.file_wrapper"](file)
+
+    server = ends.keep(Server(app))
+    ends.spawn(gzc.copy, file, other)
+    gevent.sleep(0)
+    server.ask()
+    assert server.answer()[1] == content
+
+
+class Remembers(pywsgi.WSGIHandler):
+    last: Any = None
+
+    def log_request(self) -> None:
+        Remembers.last = self.status, self.code, self.close_connection, self.response_length
+        super().log_request()
+
+
+@pytest.mark.parametrize("error", [errno.ECONNRESET, errno.EPIPE])
+def test_an_error_is_told_as_pywsgi_tells_it(ends: Ends, monkeypatch: pytest.MonkeyPatch, error: int) -> None:
+    from ._ends import Script
+    from ._ends import error as of_kernel
+
+    content = payload(4 * MIB)
+    script = Script(monkeypatch, {3: of_kernel(error)})
+    server = ends.keep(Server(serving(ends.path(content)), Remembers))
+    server.ask()
+    head, body = server.answer()
+    assert content.startswith(body)
+    assert len(body) == script.moved
+    status, code, closed, length = Remembers.last
+    assert status == f"socket error: {of_kernel(error)}"
+    assert (code, closed, length) == (-200, True, len(head) + 4 + len(body))
+    assert not server.errors.getvalue()
+
+
+@pytest.mark.parametrize("how", ["kill", "timeout"])
+def test_interrupted_in_the_middle(ends: Ends, how: str) -> None:
+    """No claim, no pipe and no file stays, and the application's own close is called."""
+    path, closed = ends.path(payload(4 * MIB)), []
+
+    def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
+        start_response("200 OK", [("Content-Length", str(32 * MIB))])
+        file = path.open("rb")
+        file.close = lambda: (closed.append(True), io.BufferedReader.close(file))  # type: ignore[assignment]
+        return environ["wsgi.file_wrapper"](file)
+
+    class Bounded(pywsgi.WSGIHandler):
+        def run_application(self) -> None:
+            running.append(gevent.getcurrent())
+            if how == "timeout":
+                with gevent.Timeout(0.05):
+                    super().run_application()
+            super().run_application()
+
+    running: list[Any] = []
+    gevent.get_hub().threadpool  # noqa: B018 - its descriptors are no concern of this test
+    with open_fds_unchanged(), Ends(ends.folder) as inner:
+        path.open("r+b").truncate(32 * MIB)
+        server = inner.keep(Server(app, Bounded))
+        server.client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 * KIB)
+        server.ask()
+        server.client.recv(1)
+        if how == "kill":
+            running[0].kill(timeout=PATIENCE)
+        else:
+            running[0].join(PATIENCE)
+        assert running[0].dead
+        assert closed == [True]
+        del running[:]
+    from gzc import _hub
+
+    assert not _hub._claims
