@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 
 from ._compare import RERUNS, Comparison, compare
@@ -28,6 +29,7 @@ def main() -> int:
     if unknown:
         parser.error(f"no suite {', '.join(unknown)}; there are {', '.join(known)}")
     done: list[Comparison] = []
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what runs is ended then, too
     print(HEADER, flush=True)
     for suite in (known[name] for name in wanted):
         print(f"{suite.name} ...", file=sys.stderr, flush=True)
