@@ -59,7 +59,7 @@ test-all: ## The fast tests on every other Python >= 3.10 of this machine.
 bench: $(BIN)/.extra-test ## Every seam, stock beside gzc: system calls per MiB, CPU per GiB (a few minutes).
 	@$(BIN)/python -m benchmarks seams $(ARGS)
 
-# For the nightly run: it takes about an hour. ARGS='test_socket urllib3' chooses.
+# For the nightly run: it takes about half an hour. ARGS='test_socket urllib3' chooses.
 conformance: $(BIN)/.extra-conformance ## The suites of CPython, gevent, gunicorn, Werkzeug, urllib3 under gzc.
 	$(BIN)/python -m tests.conformance $(ARGS)
 
