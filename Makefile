@@ -12,10 +12,10 @@ SHELL := bash
 # Two pips in one environment break each other, so -j means nothing here.
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all test-libuv coverage lint format dist clean FORCE
+.PHONY: help demo bench test test-all test-libuv conformance coverage lint format dist clean FORCE
 
 BIN := $(VENV)/bin
-CODE := gzc monkey tests examples .ci/smoke.py
+CODE := gzc monkey tests examples benchmarks .ci/smoke.py
 FAST := -m "not slow"
 ENGINE := $(addprefix tests/test_,$(addsuffix .py,consent copy disk errors interruption pipes pool_strikes routes \
     sendfile_cases stats tunnel twins wrappers))
@@ -55,6 +55,13 @@ test-all: ## The fast tests on every other Python >= 3.10 of this machine.
 	    echo "==> Python $$minor: $$python"; \
 	    $(MAKE) --no-print-directory test PYTHON="$$python" VENV=".venv-$$minor" ARGS='$(FAST) $(ARGS)' </dev/null; \
 	done
+
+bench: $(BIN)/.extra-test ## Every seam, stock beside gzc: system calls per MiB, CPU per GiB (a few minutes).
+	@$(BIN)/python -m benchmarks seams $(ARGS)
+
+# For the nightly run: it takes about half an hour. ARGS='test_socket urllib3' chooses.
+conformance: $(BIN)/.extra-conformance ## The suites of CPython, gevent, gunicorn, Werkzeug, urllib3 under gzc.
+	$(BIN)/python -m tests.conformance $(ARGS)
 
 # A process for each module: after some thousand tests in one, gevent's own libuv loop crashes in a forked child.
 test-libuv: $(BIN)/.extra-test ## The fast tests of the engine on gevent's libuv loop.

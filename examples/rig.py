@@ -66,8 +66,34 @@ class Client:
         raise DemoError("the server closed the connection in the middle of an answer")
 
 
+def cpu_of(pid: int) -> float:
+    """CPU seconds of a process so far: all its threads, user and system."""
+    # The clock that clock_getcpuclockid(3) names: nanoseconds, where /proc/PID/stat has steps of 10 ms.
+    return time.clock_gettime(~pid << 3 | 2)
+
+
+def strace(pid: int, summary: Path, during: Callable[[], object]) -> Counter[str]:
+    """The system calls of a process while ``during`` runs, by name."""
+    if not shutil.which("strace"):
+        raise FileNotFoundError("strace is not installed")
+    command = ["strace", "-c", "-f", "-o", str(summary), "-p", str(pid)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True) as tracer:
+        try:
+            said = tracer.stderr.readline() if tracer.stderr else ""
+            if "attached" not in said:
+                raise PermissionError(said.strip() or "strace says nothing")
+            during()
+        finally:
+            tracer.send_signal(signal.SIGINT)  # it lets go of the process and writes its table
+    # % time, seconds, usecs/call, calls, [errors,] syscall
+    rows = (line.split() for line in summary.read_text().splitlines())
+    return Counter({row[-1]: int(row[3]) for row in rows if len(row) > 4 and row[3].isdigit() and row[-1] != "total"})
+
+
 class Server:
     """Real gunicorn with one gevent worker, running flask_app.py on a free port of the loopback interface."""
+
+    WORKER_CLASS, APP, HOME = "gevent", "flask_app:app", HERE
 
     def __init__(self, name: str, switch: dict[str, str], folder: Path, work: Path) -> None:
         self.name = name
@@ -79,10 +105,10 @@ class Server:
         with socket.create_server(("127.0.0.1", 0)) as listener, self.log.open("wb") as log:
             self.port: int = listener.getsockname()[1]
             bind = f"--bind=fd://{listener.fileno()}"  # handed over open: nobody takes the port in between
-            command = [sys.executable, "-m", "gunicorn", "--worker-class=gevent", "--workers=1"]
+            command = [sys.executable, "-m", "gunicorn", f"--worker-class={self.WORKER_CLASS}", "--workers=1"]
             self.master = subprocess.Popen(
-                [*command, "--log-level=warning", bind, "flask_app:app"],
-                cwd=HERE,
+                [*command, "--log-level=warning", bind, self.APP],
+                cwd=self.HOME,
                 env=kept | switch | {"FILES": str(folder), "XDG_RUNTIME_DIR": str(control)},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -108,8 +134,7 @@ class Server:
 
     def cpu(self) -> float:
         """CPU seconds of the worker so far: all its threads, user and system."""
-        # The clock that clock_getcpuclockid(3) names: nanoseconds, where /proc/PID/stat has steps of 10 ms.
-        return time.clock_gettime(~self.worker << 3 | 2)
+        return cpu_of(self.worker)
 
     def last_words(self) -> str:
         """The end of the server's log."""
@@ -147,25 +172,9 @@ class CallCount:
 
     def during(self, server: Server, name: str) -> Counter[str]:
         """Download `name` from `server`; its worker's calls by name of the call."""
-        return self._strace(server, name) if self.by_strace else self._proc_io(server, name)
-
-    def _strace(self, server: Server, name: str) -> Counter[str]:
-        if not shutil.which("strace"):
-            raise FileNotFoundError("strace is not installed")
-        command = ["strace", "-c", "-f", "-o", str(self.summary), "-p", str(server.worker)]
-        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True) as strace:
-            try:
-                said = strace.stderr.readline() if strace.stderr else ""
-                if "attached" not in said:
-                    raise PermissionError(said.strip() or "strace says nothing")
-                download(server, name)
-            finally:
-                strace.send_signal(signal.SIGINT)  # it lets go of the worker and writes its table
-        # % time, seconds, usecs/call, calls, [errors,] syscall
-        rows = (line.split() for line in self.summary.read_text().splitlines())
-        return Counter(
-            {row[-1]: int(row[3]) for row in rows if len(row) > 4 and row[3].isdigit() and row[-1] != "total"}
-        )
+        if self.by_strace:
+            return strace(server.worker, self.summary, lambda: download(server, name))
+        return self._proc_io(server, name)
 
     def _proc_io(self, server: Server, name: str) -> Counter[str]:
         io = Path(f"/proc/{server.worker}/io")

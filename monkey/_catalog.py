@@ -67,6 +67,11 @@ SEAMS = (
                 knows=frozenset({"_sendfile_use_send", "file", "offset", "count"}),
                 eager=True,
             ),
+            Row(
+                *("gevent.socket", "socket._sendfile_use_sendfile", _socket.use_sendfile),
+                knows=frozenset({"_GiveupOnSendfile"}),
+                eager=True,
+            ),
         ),
     ),
     Seam(

@@ -1,4 +1,4 @@
-"""``gevent.socket.socket.sendfile``.
+"""``gevent.socket.socket.sendfile``, and the private method by which the standard library's tests call it.
 
 gevent's method in its exact meaning: it starts at the file's current position when ``offset`` is 0, each
 wait has the socket's timeout, and the same ValueErrors are raised. Two things differ: the final position is
@@ -11,6 +11,8 @@ Rules of this file: what gevent refuses is refused, in its own words; what gzc d
 from __future__ import annotations
 
 import logging
+import os
+import stat
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
@@ -67,6 +69,24 @@ def sendfile(original: SendFile) -> SendFile:
             raise
 
     return sendfile
+
+
+def use_sendfile(original: SendFile) -> SendFile:
+    """The replacement of ``_sendfile_use_sendfile``, where gevent always gives up; CPython's own tests call it."""
+
+    @wraps(original)
+    def _sendfile_use_sendfile(self: Any, file: Any, offset: int = 0, count: int | None = None) -> int:
+        self._check_sendfile_params(file, offset, count)
+        try:
+            mode = os.fstat(file.fileno()).st_mode
+        except (AttributeError, OSError):
+            return original(self, file, offset, count)
+        if not stat.S_ISREG(mode):
+            return original(self, file, offset, count)
+        # Not what a class below overrides: that may call this.
+        return int(gsocket.socket.sendfile(self, file, offset, count))
+
+    return _sendfile_use_sendfile
 
 
 def _start(file: Any, offset: int) -> int | None:

@@ -232,6 +232,32 @@ def test_output_is_read_by_what_the_pipe_holds(name: str) -> None:
     )
 
 
+def test_the_seam_leaves_a_pipe_its_fast_path_and_a_tracer_around_it_takes_it() -> None:
+    program(
+        """
+        import functools
+        from gevent._fileobjectposix import GreenFileDescriptorIO
+        def mechanism():
+            read, write = os.pipe()
+            with FileObjectPosix(read, "rb") as file, tempfile.TemporaryFile() as out:
+                os.close(write)
+                return gzc.explain(file, out).mechanism
+        assert mechanism() == "splice"
+        gzc.patch_all()
+        assert "subprocess" in gzc.patched() and mechanism() == "splice"
+        ours = GreenFileDescriptorIO.readall
+        @functools.wraps(ours)
+        def traced(self):
+            return ours(self)
+        GreenFileDescriptorIO.readall = traced
+        assert mechanism() == "userspace"
+        GreenFileDescriptorIO.readall = ours
+        gzc.unpatch_all()
+        assert mechanism() == "splice"
+        """
+    )
+
+
 def test_a_pipe_that_was_made_larger_is_read_by_its_size() -> None:
     program(
         """
