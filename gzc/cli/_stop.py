@@ -1,0 +1,39 @@
+"""How commands are stopped: Ctrl-C without the hub's own report of it, and servers that end gracefully.
+
+Rules of this file: signals, and nothing else.
+"""
+
+from __future__ import annotations
+
+import signal
+
+import gevent
+from gevent.event import Event
+from gevent.hub import Hub
+
+from . import INTERRUPTED
+
+#: What asks a server to stop.
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+def quiet() -> None:
+    """Let a Ctrl-C that strikes in the hub reach the main greenlet without a traceback of the hub's own."""
+    Hub.NOT_ERROR = (*Hub.NOT_ERROR, KeyboardInterrupt)
+
+
+class Stop:
+    """Set by the first SIGTERM or SIGINT; the second one ends the process at once."""
+
+    def __init__(self) -> None:
+        self._asked = Event()
+        self._watchers = [gevent.signal_handler(number, self._ask, number) for number in SIGNALS]
+
+    def _ask(self, number: int) -> None:
+        if self._asked.is_set():
+            raise SystemExit(INTERRUPTED if number == signal.SIGINT else 128 + number)
+        self._asked.set()
+
+    def wait(self) -> None:
+        """Return when it is asked for."""
+        self._asked.wait()
