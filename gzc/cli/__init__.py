@@ -46,7 +46,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command that ``argv``, or else ``sys.argv``, names; its exit status."""
     argv = sys.argv[1:] if argv is None else argv
     chosen = next((word for word in argv if not word.startswith("-")), "")
-    options = _parser(chosen).parse_args(argv)
+    try:
+        options = _parser(chosen).parse_args(argv)
+    except KeyboardInterrupt:
+        return INTERRUPTED
     work: Callable[[Namespace], int] = options.main
     return work(options) if chosen in BECOME_A_PROGRAM else _in_words(chosen, work, options)
 
