@@ -44,7 +44,7 @@ def _is_ours(frame: FrameType) -> bool:
     if frame.f_globals.get("__name__", "").partition(".")[0] == "gzc":
         return True
     path = frame.f_code.co_filename
-    return path.startswith(_HERE) or path.startswith(_monkey())
+    return path.startswith((_HERE, *_monkey()))
 
 
 def _monkey() -> tuple[str, ...]:

@@ -144,7 +144,7 @@ class Running(NamedTuple):
 
 def running() -> list[Running]:
     """The transfers of this process that are under way, oldest first. Looks, and touches nothing."""
-    tallies = sorted(tuple(under_way), key=lambda tally: tally.began)
+    tallies = sorted(under_way, key=lambda tally: tally.began)
     return [_seen(tally) for tally in tallies]
 
 

@@ -66,6 +66,8 @@ def register(registry: Any = None) -> Collector:
     """Add a ``Collector`` to ``registry``, or to prometheus_client's own; to be undone by ``registry.unregister``."""
     collector = Collector()
     if registry is None:
-        from prometheus_client import REGISTRY as registry
+        import prometheus_client
+
+        registry = prometheus_client.REGISTRY
     registry.register(collector)
     return collector

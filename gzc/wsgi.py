@@ -51,7 +51,7 @@ def status(environ: dict[str, Any], start_response: Callable[..., Any]) -> Itera
 def _wants_json(environ: dict[str, Any]) -> bool:
     asked = parse_qs(environ.get("QUERY_STRING", "")).get("format")
     if asked:
-        return asked[-1] == "json"
+        return str(asked[-1]) == "json"
     accept = environ.get("HTTP_ACCEPT", "")
     return _quality(accept, "application/json") > _quality(accept, "text/html")
 

@@ -62,7 +62,7 @@ def findings(folder: str) -> Iterator[Finding]:
 
 
 def _file(ends: Ends, folder: str, content: bytes = b"") -> Any:
-    file = ends.enter_context(tempfile.TemporaryFile(dir=folder))
+    file = ends.enter_context(tempfile.TemporaryFile(dir=folder))  # noqa: SIM115 - ``ends`` closes it
     file.write(content)
     file.flush()
     file.seek(0)
@@ -87,7 +87,7 @@ def _pipe(ends: Ends, _: str) -> tuple[Any, Any]:
     reader, writer = os.pipe()
     for descriptor in (reader, writer):
         os.set_blocking(descriptor, False)
-    into = ends.enter_context(open(writer, "wb", buffering=0))
+    into = ends.enter_context(open(writer, "wb", buffering=0))  # noqa: SIM115 - ``ends`` closes it
     return into, ends.enter_context(open(reader, "rb", buffering=0))
 
 

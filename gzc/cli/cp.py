@@ -89,7 +89,7 @@ class End:
         self._timeout = timeout
         self._address: _address.Address | None = None
         self.path = ""
-        if text.startswith("tcp://") or text.startswith("unix:"):
+        if text.startswith(("tcp://", "unix:")):
             self._address = _address.parse(text.removeprefix("tcp://"))
         elif text != "-":
             # Into a folder under the name it had, as cp does.
@@ -113,17 +113,19 @@ class End:
         if self._text == "-":
             self._text = name
         try:
-            if self._address is not None:
-                opened = self._address.connect(self._timeout)
-                opened.settimeout(self._timeout)
-            elif self.path:
-                opened = open(self.path, mode, buffering=0)
-            else:
-                opened = open(descriptor, mode, buffering=0, closefd=False)
+            opened = self._open(mode, descriptor)
         except OSError as exc:
             raise Failure(f"{self}: {said(exc)}") from None
         with opened:
             yield opened
+
+    def _open(self, mode: str, descriptor: int) -> Any:
+        if self._address is None:
+            own = bool(self.path)  # a standard stream stays open
+            return open(self.path if own else descriptor, mode, buffering=0, closefd=own)
+        connection = self._address.connect(self._timeout)
+        connection.settimeout(self._timeout)
+        return connection
 
     def finish(self, writer: Any) -> None:
         """Tell a peer that this was all, and let it take the last bytes before the connection is closed."""

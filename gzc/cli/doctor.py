@@ -28,15 +28,13 @@ import gzc
 import gzc.monkey
 
 from . import Failure
+from ._advice import advice
 
 #: What pipes are limited by, pipe(7).
 _LIMITS = ("pipe-max-size", "pipe-user-pages-soft", "pipe-user-pages-hard")
 
 #: The attributes of gzc.config.
 _SETTINGS = ("chunk", "small", "pipe_size", "hub_budget", "pool_pipes", "disk_threads", "disk_grace", "disable")
-
-#: Below this many descriptors a busy server has a use for more: a transfer out of a socket has four.
-_DESCRIPTORS = 4096
 
 
 def define(parser: ArgumentParser) -> None:
@@ -83,7 +81,7 @@ def examine(folder: str) -> dict[str, Any]:
         "targets": _targets(seams),
         "seams": seams,
     }
-    told["advice"] = _advice(told)
+    told["advice"] = advice(told)
     works = all(finding["works"] or not finding["needed"] for finding in mechanisms)
     told["well"] = works and not any(seam["state"].startswith("skipped") for seam in seams)
     return told
@@ -157,38 +155,6 @@ def _targets(seams: list[dict[str, Any]]) -> dict[str, str]:
     installed = metadata.packages_distributions()
     names = {name for top in tops - sys.stdlib_module_names for name in installed.get(top, ())}
     return {name: metadata.version(name) for name in sorted(names)}
-
-
-def _advice(told: dict[str, Any]) -> list[str]:
-    """What would make it better, in plain words."""
-    advice = []
-    if told["kernel"]["system"] != "Linux":
-        advice.append("Linux is the fast platform; here everything goes through user space.")
-    pipes, wish = told["pipes"], told["config"]["pipe_size"]["value"]
-    if pipes["granted"] < min(wish, pipes["of"]):
-        if (pipes["pipe-max-size"] or wish) < wish:
-            advice.append(f"Larger pipes: sysctl fs.pipe-max-size={wish}, or a smaller GZC_PIPE_SIZE.")
-        else:
-            advice.append("This user's share of pipes is used up: raise sysctl fs.pipe-user-pages-soft.")
-    for name in told["config"]["disable"]["value"]:
-        advice.append(f"{name} is switched off by GZC_DISABLE: unset it, unless this kernel answers it wrongly.")
-    broken = [finding for finding in told["mechanisms"] if finding["needed"] and not finding["works"]]
-    if any("EPERM" in finding["what"] or "ENOSYS" in finding["what"] for finding in broken):
-        advice.append("A sandbox refuses system calls: allow sendfile, splice, copy_file_range in its seccomp profile.")
-    if any("copy_file_range" in finding["name"] for finding in broken):
-        advice.append(f"{told['folder']} cannot copy within itself: try gzc doctor with a folder on another file system.")
-    for seam in told["seams"]:
-        if seam["state"].startswith("skipped"):
-            advice.append(f"Seam {seam['name']} does not know this version of its target: look for a newer gzc.")
-    soft, hard = told["descriptors"]["soft"], told["descriptors"]["hard"]
-    if 0 <= soft < _DESCRIPTORS:
-        most = "more" if hard < 0 or hard > soft else "more, as root,"
-        advice.append(f"{soft} open files are few for a server: ulimit -n allows {most} (LimitNOFILE of systemd).")
-    if told["gevent"]["loop"].startswith("libuv"):
-        advice.append("gevent runs on libuv; libev (GEVENT_LOOP=libev-cext) wakes up at less cost on Linux.")
-    if not told["switched_on"]:
-        advice.append("Programs are not patched by themselves: GZC=1 in their environment, or gzc run program.")
-    return advice
 
 
 def _text(told: dict[str, Any]) -> str:

@@ -134,7 +134,7 @@ class Site:
         hidden = any(part.startswith(".") for part in name.split("/"))
         path = None if "\0" in name or (hidden and not self._hidden) else self._join(self._root, name)
         if path is None or not self._is_inside(path):
-            raise self._exceptions.NotFound()
+            raise self._exceptions.NotFound
         return str(path)
 
     def _is_inside(self, path: str) -> bool:
@@ -142,7 +142,7 @@ class Site:
 
     def _file(self, path: str, environ: dict[str, Any]) -> Any:
         if not os.path.isfile(path):  # to open a FIFO would wait for its writer
-            raise self._exceptions.NotFound()
+            raise self._exceptions.NotFound
         return self._utils.send_file(path, environ)
 
     def _listing(self, path: str, name: str) -> str:
@@ -196,6 +196,7 @@ class Server(WSGIServer):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.ending = False
+        self._serving: Any = self.pool
         #: Greenlets that wait for the next request of their connection.
         self.idle: set[Any] = set()
 
@@ -211,7 +212,7 @@ class Server(WSGIServer):
         self.ending = True
         self.close()
         gevent.killall(list(self.idle))
-        self.pool.join(timeout=grace)
-        left = len(self.pool)
-        self.pool.kill(timeout=1)
+        self._serving.join(timeout=grace)
+        left = len(self._serving)
+        self._serving.kill(timeout=1)
         return left
