@@ -22,6 +22,21 @@ def quiet() -> None:
     Hub.NOT_ERROR = (*Hub.NOT_ERROR, KeyboardInterrupt)
 
 
+def between_steps() -> None:
+    """Let a Ctrl-C strike this greenlet while it waits, and not between a system call and the counting of it.
+
+    Not for what waits elsewhere than in the hub, as the reading of a terminal does: it would wait on.
+    """
+    hub, me = gevent.get_hub(), gevent.getcurrent()
+
+    def interrupt(*_: object) -> None:
+        if gevent.getcurrent() is not me:
+            raise KeyboardInterrupt
+        hub.loop.run_callback(me.throw, KeyboardInterrupt)  # a transfer passes through the hub every few ms
+
+    signal.signal(signal.SIGINT, interrupt)
+
+
 class Stop:
     """Set by the first SIGTERM or SIGINT; the second one ends the process at once."""
 

@@ -24,7 +24,8 @@ def size(count: float) -> str:
 
 def said(exc: BaseException) -> str:
     """What happened, without the errno and without the path that the caller names anyway."""
-    return str((isinstance(exc, OSError) and exc.strerror) or exc) or type(exc).__name__
+    reason: str | None = exc.strerror if isinstance(exc, OSError) else None
+    return reason or str(exc) or type(exc).__name__
 
 
 def moved(figures: Mapping[str, Any]) -> str:

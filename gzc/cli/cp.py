@@ -68,16 +68,19 @@ def main(options: Namespace) -> int:
         if dst.path and _same(reader, dst.path):
             raise Failure(f"{src} and {dst} are the same file")
         writer = open_ends.enter_context(dst.writing())
-        with gzc.trace() as trace, _told(src, dst, _expected(reader)):
+        expected = _expected(reader)
+        with gzc.trace() as trace, _told(src, dst, expected) as done, _progress(options, expected) as step:
             began = monotonic()
-            with _progress(options, _expected(reader)) as step:
-                count = gzc.copy(reader if step is None else gzc.observe(reader, step), writer)
-                dst.finish(writer)
+            source = reader if step is None else gzc.observe(reader, step)
+            if gzc.explain(source, writer).mechanism != "userspace":
+                _stop.between_steps()
+            done.append(gzc.copy(source, writer))
+            dst.finish(writer)
             took = monotonic() - began
     if options.preserve:
         shutil.copystat(src.path, dst.path)
     if not options.quiet:
-        _tell(src, dst, count, took, trace)
+        _tell(src, dst, done[0], took, trace)
     return 0
 
 
@@ -152,13 +155,14 @@ def _expected(reader: Any) -> int | None:
 
 
 @contextlib.contextmanager
-def _told(src: End, dst: End, expected: int | None) -> Iterator[None]:
-    """What interrupts the copy is told together with what was written until then."""
+def _told(src: End, dst: End, expected: int | None) -> Iterator[list[int]]:
+    """What interrupts the copy is told together with what was written until then; the list is for a whole copy's."""
+    whole_copy: list[int] = []
     try:
-        yield
+        yield whole_copy
     except (OSError, KeyboardInterrupt, gzc.Error, TypeError) as exc:
         transfers = gzc.transfers_of(exc)
-        done = transfers[-1].moved if transfers else 0
+        done = transfers[-1].moved if transfers else sum(whole_copy)
         least = "" if not transfers or transfers[-1].exact else "at least "
         whole = "" if expected is None else f" of {expected}"
         text = f"{least}{done}{whole} bytes were written to {dst}"
