@@ -120,6 +120,8 @@ class Site:
         name = os.fsdecode(environ["PATH_INFO"].encode("latin-1")).lstrip("/")
         path = self._find(name)
         if not os.path.isdir(path):
+            if name.endswith("/"):
+                raise self._exceptions.NotFound
             return self._file(path, environ)
         if name and not name.endswith("/"):
             query = f"?{environ['QUERY_STRING']}" if environ.get("QUERY_STRING") else ""
@@ -131,7 +133,7 @@ class Site:
 
     def _find(self, name: str) -> str:
         """The path of what a URL names, below the folder also after links are followed."""
-        hidden = any(part.startswith(".") for part in name.split("/"))
+        hidden = any(part.startswith(".") and part.strip(".") for part in name.split("/"))
         path = None if "\0" in name or (hidden and not self._hidden) else self._join(self._root, name)
         if path is None or not self._is_inside(path):
             raise self._exceptions.NotFound
@@ -143,7 +145,7 @@ class Site:
     def _file(self, path: str, environ: dict[str, Any]) -> Any:
         if not os.path.isfile(path):  # to open a FIFO would wait for its writer
             raise self._exceptions.NotFound
-        return self._utils.send_file(path, environ)
+        return self._utils.send_file(path, environ, download_name=_shown(os.path.basename(path)))
 
     def _listing(self, path: str, name: str) -> str:
         rows = ['<tr><td><a href="../">../</a></td><td></td></tr>'] if name else []
@@ -169,8 +171,9 @@ def _row(entry: os.DirEntry[str]) -> str:
 
 
 def _shown(name: str) -> str:
-    """A name in letters that UTF-8 has, also where it is no UTF-8."""
-    return os.fsencode(name).decode(errors="replace")
+    """A name as headers and pages can have it, also where it is no UTF-8 or has line breaks in it."""
+    decoded = os.fsencode(name).decode(errors="replace")
+    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in decoded)
 
 
 class Handler(WSGIHandler):
