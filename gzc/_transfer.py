@@ -182,7 +182,7 @@ class Transfer:
             raise NotZeroCopyError(self.plan.reason)
         self._observers = (*source.observers, *sink.observers)
         if self.plan.refused:
-            _stats.refuse(self.plan.reason, descriptor=source.has_descriptor and sink.has_descriptor)
+            self.plan.refuse()
         sink.flush()
         if self._held:
             self._deliver(sink)
@@ -200,7 +200,7 @@ class Transfer:
                     movers = tuple(other for other in rest if not other.only_when_cold)
                 why = f"{source} -> {sink}: {kind.name}: {declined}"
                 if declined.refusal or not movers:
-                    _stats.refuse(why, descriptor=True)
+                    _stats.refuse(why, kind.name, source, sink, descriptor=True)
                 if self._held:
                     self._deliver(sink)
                 if not movers:  # user space never declines: the caller forbade it
@@ -213,7 +213,7 @@ class Transfer:
         """Run one mover to its end, and settle what went past both ends, whatever ended it."""
         if source.limit is not None:
             left = min(left, source.limit)
-        tally = _stats.Tally(mover)
+        tally = _stats.Tally(mover, left)
         self._settled = False  # a signal handler may strike in the ``finally``, too
         try:
             pump(mover, left, sink, tally, self._observers)

@@ -39,7 +39,11 @@ def attempt(src: object, dst: object, count: int | None = None) -> gzc.Transfer 
 def transfer(src: object, dst: object, count: int | None = None) -> gzc.Transfer | None:
     """A transfer below both ends, or None where only their own methods may be used, or would serve as well."""
     found = attempt(src, dst, count)
-    return None if found is None or found.plan.mechanism == "userspace" else found
+    if found is not None and found.plan.mechanism == "userspace":
+        if found.plan.refused:
+            found.plan.refuse()  # said here: the original, which goes the old way now, knows nothing of it
+        return None
+    return found
 
 
 def run(moving: gzc.Transfer, reader: object = None) -> int:
