@@ -153,8 +153,8 @@ def test_the_page_of_the_seams_has_each_of_them() -> None:
 
 
 def test_the_reference_has_every_public_name() -> None:
-    named = set(re.findall(r"^::: gzc\.(\w+)$", (ROOT / "docs" / "api.md").read_text(), re.MULTILINE))
-    assert named == {*gzc.__all__} - {"config"}  # an object, whose class is there
+    named = set(re.findall(r"^::: gzc\.([\w.]+)$", (ROOT / "docs" / "api.md").read_text(), re.MULTILINE))
+    assert named - {"_config.Config", "metrics.register", "wsgi.status"} == {*gzc.__all__} - {"config"}
 
 
 def test_the_knobs_have_their_defaults() -> None:
