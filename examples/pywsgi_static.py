@@ -3,7 +3,7 @@
     python pywsgi_static.py FOLDER [HOST:PORT]
 
 Files go from the page cache to the socket by sendfile(2). WhiteNoise decides which paths are files and answers
-ranges; gevent.pywsgi frames the responses; neither knows gzc.
+ranges; gevent.pywsgi frames the responses; neither knows gzc. WhiteNoise looks into the folder once, at the start.
 """
 
 import gzc

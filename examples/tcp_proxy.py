@@ -42,9 +42,11 @@ class Proxy(StreamServer):
         first = next(self.turn)
         for step in range(len(self.backends)):
             try:
-                return create_connection(self.backends[(first + step) % len(self.backends)], timeout=CONNECT)
+                upstream = create_connection(self.backends[(first + step) % len(self.backends)], timeout=CONNECT)
             except OSError:
                 continue
+            upstream.settimeout(None)  # that was for connecting; the tunnel has a limit of its own
+            return upstream
         return None
 
 

@@ -8,6 +8,7 @@ run by test_examples.
 
 import ast
 import itertools
+import json
 import re
 import shlex
 import subprocess
@@ -103,7 +104,7 @@ def test_what_a_page_shows_works(page: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_every_block_is_of_a_language_that_is_checked(page: Path) -> None:
-    known = {"python", "sh", "text", "ini", "toml", "yaml", "docker", "haproxy", "nginx"}
+    known = {"python", "sh", "text", "json", "ini", "docker", "haproxy"}
     for block in blocks(page):
         assert block.language in known, f"{name(page)}:{block.line}: {block.language!r}"
         if block.included:
@@ -112,6 +113,10 @@ def test_every_block_is_of_a_language_that_is_checked(page: Path) -> None:
             assert path.startswith("examples/")
         elif block.language == "python":
             ast.parse(block.text)
+        elif block.language == "json":
+            json.loads(block.text)
+        else:
+            assert block.language in ("sh", "text"), f"{name(page)}:{block.line}: include it from examples/"
 
 
 def commands(page: Path) -> list[tuple[str, list[str]]]:

@@ -187,6 +187,20 @@ def test_tcp_proxy() -> None:
         proxy.log.wait_for("no backend answers")
 
 
+def test_tcp_proxy_is_patient_once_it_is_connected() -> None:
+    """The limit for connecting is none for a backend that thinks for longer."""
+    start = "import tcp_proxy; tcp_proxy.CONNECT = 0.1; tcp_proxy.main('127.0.0.1:0', {!r})"
+    with backend(b"answer") as (target, taken), Example("-c", start.format(target)) as proxy:
+        with proxy.connect() as client:
+            client.settimeout(0.5)
+            with pytest.raises(TimeoutError):
+                client.recv(1)
+            client.settimeout(PATIENCE)
+            assert exchange(client, b"late") == b"answer"
+        proxy.log.wait_for("4 bytes up, 6 down")
+    assert taken == [b"late"]
+
+
 def test_port_forwarder() -> None:
     """SIGTERM: nobody new is let in, and who is in is served to the end."""
     up, down = payload(2 * MIB), payload(3 * MIB)
