@@ -48,7 +48,7 @@ class Report:
 
     def __init__(self, options: Namespace, words: list[str]) -> None:
         self._options = options
-        self._words = words
+        self._words = list(words)  # sys.argv, in which runpy puts the path of a module
         self._first = os.getpid()
         self._told = False
         self._children = ""
