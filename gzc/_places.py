@@ -41,7 +41,7 @@ def caller() -> str:
 
 def _is_ours(frame: FrameType) -> bool:
     """Also code of ours that stands in a function of somebody else's, and runs with that one's globals."""
-    if frame.f_globals.get("__name__", "").partition(".")[0] == "gzc":
+    if str(frame.f_globals.get("__name__")).partition(".")[0] == "gzc":
         return True
     path = frame.f_code.co_filename
     return path.startswith((_HERE, *_monkey()))

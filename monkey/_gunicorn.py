@@ -29,6 +29,8 @@ def sendfile(original: Method) -> Method:
     def sendfile(self: Any, respiter: Any) -> bool:
         filelike = getattr(respiter, "filelike", None)  # None: not a wrapper, but described as a part of a file
         if self.cfg.is_ssl or not self.can_sendfile():
+            if self.cfg.is_ssl and (file := _wsgi.described(respiter)) is not None:
+                _seam.step_aside(_seam.attempt(file, self.sock, self.response_length))
             return bool(original(self, respiter))  # TLS, HTTP/2, --no-sendfile
         if _omits_body(self):
             # gunicorn since 26.1 warns about a wrapper here; before that it sent the file.

@@ -54,6 +54,7 @@ def process_result(original: Method) -> Method:
         if promised <= gzc.config.small and not self.headers_sent:
             return _send_small(self, promised)
         if gzc.sink(self.socket).kind is not gzc.Kind.STREAM:
+            _seam.step_aside(_seam.attempt(source, self.socket, promised))
             return original(self)  # TLS
         return _send(self, source, promised)
 

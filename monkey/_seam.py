@@ -40,10 +40,15 @@ def transfer(src: object, dst: object, count: int | None = None) -> gzc.Transfer
     """A transfer below both ends, or None where only their own methods may be used, or would serve as well."""
     found = attempt(src, dst, count)
     if found is not None and found.plan.mechanism == "userspace":
-        if found.plan.refused:
-            found.plan.refuse()  # said here: the original, which goes the old way now, knows nothing of it
+        step_aside(found)
         return None
     return found
+
+
+def step_aside(unused: gzc.Transfer | None) -> None:
+    """Count what the original, which goes the old way now and knows nothing of it, is refused."""
+    if unused is not None and unused.plan.refused:
+        unused.plan.refuse()
 
 
 def run(moving: gzc.Transfer, reader: object = None) -> int:

@@ -38,8 +38,10 @@ def copyfileobj(fsrc: Any, fdst: Any, length: Any = 0) -> None:
     if moving is not None:
         if _files.fits(moving.plan):
             _seam.run(moving, fsrc)
-        elif 0 <= length < BLOCK and _blocks_unseen(moving.plan):
-            length = BLOCK
+        else:
+            _seam.step_aside(moving)
+            if 0 <= length < BLOCK and _blocks_unseen(moving.plan):
+                length = BLOCK
     _original_copyfileobj(fsrc, fdst, length)
 
 

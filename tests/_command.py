@@ -107,7 +107,7 @@ class Peer:
                 self._threads[-1].start()
 
     def _run(self, connection: socket.socket) -> None:
-        with connection:
+        with connection, contextlib.suppress(ConnectionResetError):
             self.results.append(self._serve(connection))
 
     @property

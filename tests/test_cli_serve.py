@@ -207,7 +207,7 @@ def test_what_the_file_system_refuses(
 
     from gzc.cli import serve
 
-    def refuse(*_: object) -> None:
+    def refuse(*_: object, **__: object) -> None:
         raise error
 
     monkeypatch.setattr(werkzeug.utils, "send_file", refuse)

@@ -30,7 +30,7 @@ def said(exc: BaseException) -> str:
 
 def moved(figures: Mapping[str, Any]) -> str:
     """By which mechanisms the bytes of ``gzc.trace().figures()`` went: ``"sendfile"``, or shares of several."""
-    parts = {name: row["bytes"] for name, row in figures["moved"].items() if row["bytes"]}
+    parts: dict[str, int] = {name: row["bytes"] for name, row in figures["moved"].items() if row["bytes"]}
     if len(parts) == 1:
         return next(iter(parts))
     return " and ".join(f"{name} ({size(count)})" for name, count in sorted(parts.items(), key=lambda part: -part[1]))

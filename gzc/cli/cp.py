@@ -55,7 +55,6 @@ def main(options: Namespace) -> int:
     """Copy, and say what moved how; words about what was written where that fails in the middle."""
     if options.timeout is not None and options.timeout <= 0:
         options.error("--timeout must be positive")
-    _stop.quiet()
     logging.getLogger("gzc").addHandler(logging.NullHandler())  # refusals are told at the end
     try:
         src, dst = End(options.src, options.timeout), End(options.dst, options.timeout, like=options.src)

@@ -29,6 +29,7 @@ import gzc.monkey
 
 from . import Failure
 from ._advice import advice
+from ._words import said
 
 #: What pipes are limited by, pipe(7).
 _LIMITS = ("pipe-max-size", "pipe-user-pages-soft", "pipe-user-pages-hard")
@@ -49,8 +50,10 @@ def define(parser: ArgumentParser) -> None:
 def main(options: Namespace) -> int:
     """Try everything, and tell."""
     folder = options.folder or tempfile.gettempdir()
-    if not os.path.isdir(folder) or not os.access(folder, os.W_OK):
-        raise Failure(f"{folder}: not a folder that can be written to")
+    try:
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as exc:
+        raise Failure(f"{folder}: no file can be made there: {said(exc)}") from None
     logging.getLogger("gzc").addHandler(logging.NullHandler())  # what is refused is told here
     try:
         told = examine(folder)

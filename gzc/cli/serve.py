@@ -145,7 +145,10 @@ class Site:
     def _file(self, path: str, environ: dict[str, Any]) -> Any:
         if not os.path.isfile(path):  # to open a FIFO would wait for its writer
             raise self._exceptions.NotFound
-        return self._utils.send_file(path, environ, download_name=_shown(os.path.basename(path)))
+        status = os.stat(path)
+        # Both of our own making: Werkzeug's fail for a name that is no UTF-8.
+        tag, name = f"{status.st_ino:x}-{status.st_mtime_ns:x}-{status.st_size:x}", _shown(os.path.basename(path))
+        return self._utils.send_file(path, environ, etag=tag, download_name=name)
 
     def _listing(self, path: str, name: str) -> str:
         rows = ['<tr><td><a href="../">../</a></td><td></td></tr>'] if name else []

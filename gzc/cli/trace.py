@@ -25,6 +25,11 @@ def define(parser: ArgumentParser) -> None:
     run.define(parser)
     assert parser.usage is not None
     parser.usage = parser.usage.replace("gzc run", "gzc trace [--json] [-o FILE]")
+    assert parser.epilog is not None
+    parser.epilog += (
+        " Children that the program forks are counted, too, if they end by themselves: not those that a signal kills,"
+        " nor programs that it starts anew."
+    )
     parser.add_argument("--json", action="store_true", help="print it as JSON")
     parser.add_argument("-o", "--output", metavar="FILE", help="where to, in place of standard error")
 
@@ -48,7 +53,7 @@ class Report:
 
     def __init__(self, options: Namespace, words: list[str]) -> None:
         self._options = options
-        self._words = words
+        self._words = list(words)  # sys.argv, in which runpy puts the path of a module
         self._first = os.getpid()
         self._told = False
         self._children = ""
