@@ -179,3 +179,14 @@ def test_pictures_are_of_this_place() -> None:
     for picture in pictures:
         ElementTree.parse(picture)
         assert re.findall(r"https?://[^\"]+", picture.read_text()) == ["http://www.w3.org/2000/svg"]
+
+
+def test_the_cases_that_have_no_test_have_none() -> None:
+    """Else the line in docs/limits.md is to be taken out."""
+    untested = set(re.findall(r"^\| ([A-Z]\d+) \|", (ROOT / "docs" / "limits.md").read_text(), re.MULTILINE))
+    assert untested
+    for path in (ROOT / "tests").glob("test_*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
+                words = f"{node.name.replace('_', ' ').upper()} {ast.get_docstring(node)}"
+                assert untested & set(re.findall(r"\b[A-Z]\d+\b", words)) == set(), f"{path.name}: {node.name}"
