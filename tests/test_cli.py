@@ -45,8 +45,8 @@ def test_what_cannot_be_meant(words: tuple[str, ...]) -> None:
 def test_ctrl_c_while_a_command_waits(tmp_path: Path) -> None:
     """Wherever it strikes: while the files are opened, or in the hub."""
     os.mkfifo(tmp_path / "fifo")
-    with Command("cp", str(tmp_path / "fifo"), "/dev/null") as command:
-        with (tmp_path / "fifo").open("wb"):  # returns when it has been opened for reading
-            ended = command.end(signal.SIGINT)
+    fifo = tmp_path / "fifo"
+    with Command("cp", fifo, "/dev/null") as command, fifo.open("wb"):  # which waits until it is opened for reading
+        ended = command.end(signal.SIGINT)
     assert (ended.status, ended.out) == (130, "")
     assert ended.err in ("", "gzc cp: interrupted: 0 bytes were written to /dev/null")
