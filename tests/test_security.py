@@ -12,6 +12,7 @@ import gevent
 import pytest
 
 import gzc
+from gzc import _pipe
 
 from ._ends import PATIENCE, Ends, payload
 from ._program import program
@@ -25,8 +26,10 @@ def descriptors() -> set[int]:
     return {int(name) for name in os.listdir("/proc/self/fd") if os.path.exists(f"/proc/self/fd/{name}")}
 
 
-def test_a_program_that_is_started_gets_no_descriptor_of_gzcs(ends: Ends) -> None:
+def test_a_program_that_is_started_gets_no_descriptor_of_gzcs(ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
     """While bytes are held in a pipe of gzc's own, every descriptor is close-on-exec."""
+    idle: list[_pipe.Pipe] = []
+    monkeypatch.setattr(_pipe, "_idle", idle)  # so that a pipe is made
     stuck, _ = ends.stuck()
     conn, peer = ends.unix()
     peer.sendall(payload(64 * 1024))
@@ -41,6 +44,8 @@ def test_a_program_that_is_started_gets_no_descriptor_of_gzcs(ends: Ends) -> Non
     assert [fd for fd in made if os.get_inheritable(fd)] == []
     copying.kill()
     assert len(transfer.reclaim()) == 64 * 1024
+    for pipe in idle:
+        pipe.close()
 
 
 def test_m8_a_pipe_filled_by_shutil_keeps_what_was_written(tmp_path: Path) -> None:
