@@ -26,6 +26,7 @@ FLOORS = {
     "_errors": 0,
     "_config": 0,
     "_buffer": 0,
+    "_signature": 0,
     "_syscalls": 1,
     "_stats": 1,
     "_hub": 1,
