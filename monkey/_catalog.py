@@ -88,6 +88,13 @@ SEAMS = (
         rows=_pywsgi.ROWS,
     ),
     Seam(
+        "socketserver",
+        why="the writer of a request handler hides the connection",
+        reaches="copies to self.wfile: http.server, wsgiref, every StreamRequestHandler",
+        rows=_shutil.SOCKETSERVER,
+        stdlib=True,
+    ),
+    Seam(
         "wsgiref",
         why="wsgiref.handlers leaves its sendfile hook empty, and its FileWrapper cannot seek",
         reaches="wsgiref.simple_server and Django's runserver in monkey-patched programs",

@@ -16,8 +16,6 @@ from functools import wraps
 from types import FunctionType
 from typing import Any
 
-import gzc
-
 from . import _files
 from ._ledger import Row
 
@@ -117,12 +115,6 @@ def save(original: Method) -> Method:
     return _save
 
 
-def proxied(self: Any) -> Any:
-    """``django.core.files.base.File.__gzc_source__``: it only forwards."""
-    file = self.file
-    return None if file is None else gzc.source(file)
-
-
 def copy_file(original: Method) -> Method:
     """The replacement of ``FileUpload._copy_file``, which leaves the upload where it was."""
 
@@ -137,7 +129,6 @@ def copy_file(original: Method) -> Method:
 
 
 DJANGO = (
-    Row("django.core.files.base", "File.__gzc_source__", lambda _missing: proxied),
     Row(
         *("django.core.files.move", "file_move_safe.__code__", swap_file_move_safe),
         knows=frozenset({"open", "os", "write", "read", "chunk_size", "rename", "lock", "unlock", "copystat"}),

@@ -115,5 +115,6 @@ ROWS = (
         knows=frozenset({"_GiveupOnFastCopy", "_USE_CP_SENDFILE", "sendfile", "ENOTSOCK", "ENOSPC", "filename2"}),
         eager=True,
     ),
-    Row("socketserver", "_SocketWriter.__gzc_sink__", lambda _missing: socket_writer),
 )
+
+SOCKETSERVER = (Row("socketserver", "_SocketWriter.__gzc_sink__", lambda _missing: socket_writer),)

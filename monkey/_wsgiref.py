@@ -11,8 +11,6 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
-import gzc
-
 from . import _seam, _wsgi
 from ._ledger import Row
 
@@ -87,18 +85,11 @@ def _close_connection(handler: Any) -> None:
         request.close_connection = True
 
 
-def _socket_below(self: Any) -> Any:
-    """A request handler's unbuffered ``wfile`` only forwards to its socket."""
-    sock = getattr(self, "_sock", None)
-    return None if sock is None else gzc.sink(sock)
-
-
 ROWS = (
     Row(
         *("wsgiref.handlers", "BaseHandler.result_is_file", result_is_file),
         knows=frozenset({"wsgi_file_wrapper", "result"}),
     ),
     Row("wsgiref.handlers", "BaseHandler.sendfile", sendfile, knows=frozenset({"self"})),
-    Row("socketserver", "_SocketWriter.__gzc_sink__", _wsgi.added(_socket_below)),
     *_wsgi.wrapper_rows("wsgiref.util"),
 )

@@ -1226,6 +1226,7 @@ SENDFILE = (
     "self.send_headers(), self.is_chunked())"
 )
 WHOLE = f"""
+def base_environ(cfg): return {{"wsgi.file_wrapper": FileWrapper}}
 class Response:
     def sendfile(self, respiter): {SENDFILE}
 class FileWrapper: pass

@@ -40,6 +40,7 @@ EARLY_IMPORTER = shutil.copyfileobj
 
 @pytest.fixture(autouse=True)
 def seam() -> Iterator[None]:
+    gzc.monkey.patch("socketserver")
     gzc.monkey.patch("shutil")
     yield
     gzc.unpatch_all()

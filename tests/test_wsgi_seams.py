@@ -38,6 +38,7 @@ SIZE = 300_001
 def patched() -> Iterator[None]:
     """All seams but those that would monkey-patch pytest's own process; and the description of wsgiref's wrapper."""
     gzc.patch_all(stdlib=False)
+    gzc.monkey.patch("socketserver")
     gzc.monkey.patch("wsgiref")
     assert {"pywsgi", "gunicorn", "wsgiref", "werkzeug", "whitenoise", "bottle", "django", "sentry"} <= set(
         gzc.patched()
