@@ -115,6 +115,17 @@ class FileSource(_FileEnd, Source):
         """Whether a plain read at ``offset`` would find something."""
         return bool(self.do(self.storage is not Storage.REMOTE, _syscalls.byte_at, (self.fileno(),), offset))
 
+    def overstates(self, offset: int, count: int) -> bool:
+        """Whether storage that is not of this machine claims bytes of this range that are not there.
+
+        The kernel fills its pages with zeros up to the size that the file system claimed, and splice hands them
+        out, also where reading a FUSE file opened with direct_io would have ended (hard case F3).
+        """
+        if self.storage is not Storage.REMOTE:
+            return False
+        end = min(offset + count, self.size or 0)
+        return end > offset and not self.has_byte_at(end - 1)
+
     def grow(self) -> int:
         """The size now: a file may grow or shrink under a copy (hard cases F5, F6)."""
         self.size = os.fstat(self.fileno()).st_size

@@ -27,6 +27,7 @@ FLOORS = {
     "_config": 0,
     "_buffer": 0,
     "_places": 0,
+    "_signature": 0,
     "_syscalls": 1,
     "_stats": 1,
     "_hub": 1,
