@@ -375,7 +375,12 @@ def test_containerfile() -> None:
 @pytest.mark.parametrize("options", [(), ("--cut",)], ids=["killed", "cut off"])
 def test_haproxy_failover(options: tuple[str, ...]) -> None:
     """failover.py and haproxy.cfg: one of three hosts goes, every byte of every download is compared."""
-    probe = subprocess.run(["unshare", "--net", "--mount", "true"], capture_output=True, text=True, check=False)
+    probe = subprocess.run(
+        ["unshare", "--net", "--mount", "--pid", "--fork", "--mount-proc", "true"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     if probe.returncode != 0:
         pytest.skip(f"no network namespaces for us here: {probe.stderr.strip()}")
     told = finished([sys.executable, EXAMPLES / "haproxy" / "failover.py", *options])

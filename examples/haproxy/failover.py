@@ -5,7 +5,7 @@
 Each host is a network namespace of its own, joined to HAProxy's by a virtual cable. Twelve clients download a file.
 When all have a part of it, one host is killed (or, with --cut, its cable is cut). Those who were served by it find
 their connection closed, and go on where they stopped, with Range and If-Range, on another host. Every byte of every
-download is compared. Nothing is left behind: the namespaces are gone with this process.
+download is compared. The namespaces, and all that runs in them, end with this process.
 """
 
 import argparse
@@ -66,7 +66,7 @@ class Host:
 
     def stop(self):
         """End it, and what its worker says it has moved."""
-        with contextlib.suppress(ProcessLookupError):
+        with contextlib.suppress(ProcessLookupError, subprocess.TimeoutExpired):
             self.process.terminate()
             self.process.wait(PATIENCE)
         with contextlib.suppress(ProcessLookupError):
@@ -191,8 +191,10 @@ def main():
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if not options.inside:
-        # Namespaces of our own, for the network and for the names that `ip netns` gives.
-        os.execvp("unshare", ["unshare", "--net", "--mount", sys.executable, __file__, "--inside", *sys.argv[1:]])
+        # Namespaces of our own, for the network, for the names that `ip netns` gives, and for the processes: those
+        # that are left end with this one, however it ends.
+        own = ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
+        os.execvp(own[0], [*own, sys.executable, __file__, "--inside", *sys.argv[1:]])
     Path("/run/netns").mkdir(exist_ok=True)
     subprocess.run(["mount", "-t", "tmpfs", "names", "/run/netns"], check=True)
     ip("link", "set", "lo", "up")
