@@ -71,7 +71,8 @@ def send_prefix(connection: Any, data: Any) -> None:
 
 def takes_whole(connection: Any, body: Any) -> bool:
     """Whether ``body`` may be given to the ``send`` of ``connection`` as a file, in place of its blocks."""
-    return connection.debuglevel <= 0 and bool(_amount(body)) and _send_is_known(connection)
+    # A block that is false is left out, and that some files are, too, as Django's without a name.
+    return connection.debuglevel <= 0 and bool(_amount(body)) and _send_is_known(connection) and bool(body)
 
 
 def _amount(file: Any) -> int:
@@ -80,7 +81,7 @@ def _amount(file: Any) -> int:
         return 0
     try:
         source = gzc.source(file)
-    except (TypeError, ValueError, OSError):
+    except Exception:  # noqa: BLE001 - a ``closed`` or ``readable`` of anybody's, which http.client does not ask
         return 0
     return (source.kind is gzc.Kind.FILE and source.amount()) or 0
 

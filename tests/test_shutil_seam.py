@@ -549,6 +549,35 @@ def test_a_first_call_that_fails_is_given_up(
     assert shutil._USE_CP_SENDFILE is (number != errno.ENOTSOCK)  # type: ignore[attr-defined]
 
 
+def test_b10_a_file_system_that_answers_eagain_leaves_no_half_a_copy_behind_in_silence(
+    ends: Ends, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Scripted(monkeypatch, "copy_file_range", {1: MIB}, others=error(errno.EAGAIN))
+    src, dst = ends.path(payload(20 * MIB)), ends.folder / "copy"
+    with pytest.raises(BlockingIOError) as caught:
+        shutil.copyfile(src, dst)
+    assert (caught.value.filename, caught.value.filename2) == (str(src), str(dst))
+    assert _hub._claims == {}
+
+
+class Prickly(io.BytesIO):
+    """It can be read and written, and minds every other question."""
+
+    @property
+    def closed(self) -> bool:
+        raise RuntimeError("not to be asked")
+
+    readable = writable = None  # type: ignore[assignment]
+
+
+def test_nobody_is_harmed_by_questions_the_original_does_not_ask(ends: Ends) -> None:
+    content = payload(100_000)
+    shutil.copyfileobj(ends.file(content), taken := Prickly())
+    assert taken.getvalue() == content
+    shutil.copyfileobj(Prickly(content), dst := ends.file(b"", "wb"))
+    assert dst.tell() == len(content)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("how", ["copyfile(a, b)", "copyfileobj(open(a, 'rb'), open(b, 'wb'))", "appending"])
 def test_the_hub_lives_while_a_gigabyte_is_copied(tmp_path: Path, how: str) -> None:
