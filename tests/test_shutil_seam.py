@@ -400,6 +400,24 @@ def test_a_timeout_of_the_source_marks_its_makefile_as_the_original_does(ends: E
     assert errors[0] == errors[1]
 
 
+def test_a_makefile_that_timed_out_before_is_refused_as_by_the_original(ends: Ends) -> None:
+    """Bytes that its buffered reader had taken went with the exception: to go on would leave them out."""
+    errors = []
+    for copy in (shutil.copyfileobj, STOCK):
+        here, there = ends.unix()
+        here.settimeout(0.05)
+        src = ends.keep(here.makefile("rb"))
+        there.sendall(b"some")
+        with pytest.raises(TimeoutError):
+            src.read(100)
+        there.sendall(payload(100_000))
+        there.close()
+        with pytest.raises(OSError, match="timed out object") as caught:
+            copy(src, ends.file(b"", "wb"))
+        errors.append((type(caught.value), str(caught.value)))
+    assert errors[0] == errors[1]
+
+
 def test_a_socket_in_non_blocking_mode_ends_as_with_the_original(ends: Ends) -> None:
     for copy in (shutil.copyfileobj, STOCK):
         here, there = ends.unix()
