@@ -131,7 +131,7 @@ class Job:
         except RuntimeError:
             if not self._mine():  # an older thread has it
                 raise
-            answer = AsyncResult()
+            answer: Any = AsyncResult()
             answer.set(self._make(*work))
             return answer
 

@@ -26,7 +26,7 @@ from gevent.fileobject import FileObjectPosix
 from gzc.monkey._catalog import SEAMS
 
 import gzc
-from gzc import _hub
+from gzc import _disk, _hub
 
 from ._ends import KIB, MIB, PATIENCE, Ends, error, payload
 from ._pairs import HEAD, SINKS, SOURCES, TAIL, Scripted, Taken, pipes_open
@@ -413,8 +413,8 @@ def test_a_makefile_that_timed_out_before_is_refused_as_by_the_original(ends: En
         there.sendall(payload(100_000))
         there.close()
         with pytest.raises(OSError, match="timed out object") as caught:
-            copy(src, ends.file(b"", "wb"))
-        errors.append((type(caught.value), str(caught.value)))
+            copy(src, dst := ends.file(b"", "wb"))
+        errors.append((type(caught.value), str(caught.value), dst.tell()))
     assert errors[0] == errors[1]
 
 
@@ -445,6 +445,25 @@ def test_ends_in_use_go_the_old_way(ends: Ends) -> None:
     first.get(timeout=PATIENCE)
     here.shutdown(1)
     assert peer.all()[peer.filled :] == content  # type: ignore[attr-defined]
+
+
+def test_greenlets_that_share_a_file_object_find_it_behind_the_copy(
+    ends: Ends, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without gzc nobody has a turn during a copy between files, so nobody writes or reads in the middle of it."""
+    monkeypatch.setattr(_disk, "storage", lambda fd: _disk.Storage.LOCAL)  # never done in the hub
+    content = payload(MIB)
+    out = ends.file(b"", "w+b")
+    writers = [ends.spawn(shutil.copyfileobj, ends.file(content), out) for _ in range(3)]
+    writers.append(ends.spawn(out.write, b"line"))
+    src, parts = ends.file(content), [ends.file(b"", "wb") for _ in range(3)]
+    readers = [ends.spawn(shutil.copyfileobj, src, part) for part in parts]
+    with gzc.trace() as trace:
+        gevent.joinall([*writers, *readers], timeout=PATIENCE, raise_error=True)
+    assert moved(trace) == {"copy_file_range": 2 * MIB}  # the first of each; the others find an end claimed
+    out.seek(0)
+    assert out.read() == 3 * content + b"line"
+    assert [part.tell() for part in parts] == [MIB, 0, 0]
 
 
 # -- copyfile and its kin ----------------------------------------------------------------------------------
