@@ -99,7 +99,11 @@ class Job:
         """
         self.result = 0  # nothing is handed over yet
         pool = _pool()
-        copies = _duplicate(fds)
+        try:
+            copies = _duplicate(fds)
+        except OSError:  # EMFILE: no reason to fail, or EBADF, which the call says itself
+            self.result = None
+            return call(*fds, *args)
         self.result = None
         try:
             waiting = self._waiting = self._hand_over(pool, call, copies, args)
