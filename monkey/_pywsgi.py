@@ -53,8 +53,6 @@ def process_result(original: Method) -> Method:
             return _iterate(self, original)
         if promised <= gzc.config.small and not self.headers_sent:
             return _send_small(self, promised)
-        if gzc.sink(self.socket).kind is not gzc.Kind.STREAM:
-            return original(self)  # TLS
         return _send(self, source, promised)
 
     return process_result
@@ -92,7 +90,8 @@ def _promise(handler: Any, source: Any) -> int | None:
             return max(0, int(handler.provided_content_length) - _written(handler))
         except ValueError:
             return None
-    if any(name.lower() == b"transfer-encoding" for name, _ in handler.response_headers):
+    own = any(name.lower() == b"transfer-encoding" for name, _ in handler.response_headers)
+    if own and not handler.response_use_chunked:
         return None  # the application frames its body itself
     # An empty file may be one that does not know its size (/proc): iteration finds out.
     return source.amount() or None
@@ -143,16 +142,20 @@ def _send(handler: Any, source: Any, promised: int) -> None:
     head = b"" if handler.headers_sent else _head(handler, promised)
     if handler.response_use_chunked:  # the application has written before
         head += b"%x\r\n" % promised
-    moving = gzc.Transfer(source, handler.socket, promised)
+    moving = _seam.transfer(source, handler.socket, promised)  # None: TLS
+    moved = 0
     with _errors_as_of_sendall(handler):
         if head:
-            handler.socket.sendall(head, MSG_MORE if promised else 0)
+            handler.socket.sendall(head, MSG_MORE if moving else 0)
             handler.response_length += len(head)
-        try:
-            _seam.run(moving)
-        finally:
-            handler.response_length += moving.moved
-    left = promised - moving.moved
+        if moving:
+            try:
+                _seam.run(moving)
+            finally:
+                moved = moving.moved
+                handler.response_length += moved
+    left = promised - moved
+    _wsgi.widen(handler.result)
     for block in _wsgi.rest(handler.result, left):  # claimed by somebody, or shorter than it was
         handler._sendall(block)
         left -= len(block)

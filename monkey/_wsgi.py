@@ -55,17 +55,24 @@ def rest(result: Iterable[bytes], left: int) -> Iterator[bytes]:
             return
 
 
-def widen(wrapper: Any) -> None:
+def position(file: object) -> Any:
+    """Where ``file`` is, if one can go back there.
+
+    What has a position has its bytes at hand; what has none may still be waiting for them.
+    """
+    ask = getattr(file, "seekable", None)
+    try:
+        able = ask() if ask is not None else hasattr(file, "seek") and hasattr(file, "tell")
+        return file.tell() if able else None  # type: ignore[attr-defined]
+    except (AttributeError, OSError, ValueError):  # it claims more than it can, as Django's File around a mere reader
+        return None
+
+
+def widen(wrapper: Any, block: int = BLOCK) -> None:
     """Let a file wrapper read larger blocks, where that keeps nobody waiting for a block to fill up."""
     size = getattr(wrapper, "blksize", None)
-    if type(size) is not int or size >= BLOCK:
-        return
-    try:
-        source = gzc.source(wrapper.filelike)
-    except (AttributeError, TypeError, ValueError, OSError):
-        return
-    if source.kind is gzc.Kind.FILE or not source.has_descriptor:
-        wrapper.blksize = BLOCK
+    if type(size) is int and size < block and position(getattr(wrapper, "filelike", None)) is not None:
+        wrapper.blksize = block
 
 
 def _describe(self: Any) -> Any:
