@@ -60,11 +60,12 @@ def position(file: object) -> Any:
 
     What has a position has its bytes at hand; what has none may still be waiting for them.
     """
+    if not hasattr(file, "seek") or not hasattr(file, "tell"):
+        return None  # Django's File around a mere reader says that it is seekable, and has neither
     ask = getattr(file, "seekable", None)
     try:
-        able = ask() if ask is not None else hasattr(file, "seek") and hasattr(file, "tell")
-        return file.tell() if able else None  # type: ignore[attr-defined]
-    except (AttributeError, OSError, ValueError):  # it claims more than it can, as Django's File around a mere reader
+        return file.tell() if ask is None or ask() else None
+    except (OSError, ValueError):  # a position that cannot be told; a closed file, which says so when it is read
         return None
 
 

@@ -195,6 +195,7 @@ NOT_DESCRIBED: dict[str, Callable[[Any], Any]] = {
     "a range that was begun": begun,
     "a range of what cannot seek": lambda file: werkzeug.wsgi._RangeWrapper((b for b in file), 1, 9),
     "a range of memory": lambda file: werkzeug.wsgi._RangeWrapper(_wsgi.FileWrapper(io.BytesIO(b"x" * 99)), 1, 9),
+    "a scope around Django's file itself": lambda file: in_scope(File(file)),
     "a scope around a list": lambda file: in_scope([b"x"]),
     "a scope around an overridden wrapper": lambda file: in_scope(Shouting(file)),
     "another generator of Bottle's": lambda file: bottle._closeiter(iter([b"x"]), file.close),

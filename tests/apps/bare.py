@@ -183,17 +183,13 @@ def telling(query: Query) -> Any:
 
 
 class Claiming:
-    """It says that it can seek, and has no position: so is Django's File around what has only read()."""
+    """It says that it can seek, and cannot: so does Django's File around what has only read()."""
 
     def __init__(self, file: Any) -> None:
         self.read = file.read
 
     def seekable(self) -> bool:
         return True
-
-    @property
-    def tell(self) -> Any:
-        raise AttributeError
 
 
 def claiming(query: Query) -> Any:
