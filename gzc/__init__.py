@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ._errors import NotZeroCopyError as NotZeroCopyError
     from ._errors import TransferClosedError as TransferClosedError
     from ._routes import Plan as Plan
+    from ._running import running as running
     from ._stats import stats as stats
     from ._stats import trace as trace
     from ._transfer import Transfer as Transfer
@@ -49,6 +50,7 @@ _HOMES = {
     "_endpoint": ("Kind",),
     "_errors": ("BusyError", "Error", "NotZeroCopyError", "TransferClosedError"),
     "_routes": ("Plan",),
+    "_running": ("running",),
     "_stats": ("stats", "trace"),
     "_tunnel": ("tunnel",),
     "_twins": ("copy_file_range", "sendfile", "splice", "tee"),
@@ -75,6 +77,7 @@ __all__ = [
     "patch_all",
     "patched",
     "register",
+    "running",
     "seams",
     "section",
     "sendfile",

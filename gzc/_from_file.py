@@ -34,6 +34,10 @@ class FromFile(Doer, Mover):
     def _call(self, source_fd: int, sink_fd: int, offset: int, count: int) -> int:
         """The call: bytes moved."""
 
+    @abstractmethod
+    def _check(self, offset: int, count: int) -> None:
+        """Decline, before the call, what it must not be made for."""
+
     def _most(self) -> int:
         """Bytes one call may move."""
         return config.chunk
@@ -43,9 +47,10 @@ class FromFile(Doer, Mover):
         ask = int(min(left, self._most(), self._size - offset))
         if ask <= 0:
             return self._end(left)
-        source_fd, sink_fd = self.source.fileno(), self.sink.fileno()
         if self.woken:
             self.source.forget()  # what was cached before a wait may not be now
+        self._check(offset, ask)
+        source_fd, sink_fd = self.source.fileno(), self.sink.fileno()
         self.calls += 1
         self.job = None  # the last call's result is booked
         self.unsure = True
@@ -86,9 +91,8 @@ class _FromCache(FromFile):
     whoever touches the pipe meanwhile waits, too (hard case B7).
     """
 
-    def _check_at_hand(self, offset: int, count: int) -> None:
+    def _check(self, offset: int, count: int) -> None:
         if not self.source.at_hand(offset, count):
-            self.unsure = False
             raise Declined("not in the page cache", refusal=False)
 
 
@@ -99,7 +103,6 @@ class Sendfile(_FromCache):
     declines = _syscalls.SENDFILE_DECLINES
 
     def _call(self, source_fd: int, sink_fd: int, offset: int, count: int) -> int:
-        self._check_at_hand(offset, count)
         return _syscalls.sendfile(sink_fd, source_fd, offset, count)
 
 
@@ -110,7 +113,6 @@ class SpliceFile(_FromCache):
     declines = _syscalls.SPLICE_DECLINES
 
     def _call(self, source_fd: int, sink_fd: int, offset: int, count: int) -> int:
-        self._check_at_hand(offset, count)
         return _syscalls.splice(source_fd, sink_fd, count, offset)
 
 
@@ -125,6 +127,10 @@ class FileToFile(FromFile):
             # Overlapping ranges are EINVAL, and a copy onto its own end never ends (hard cases C10 to C12).
             raise Declined("a file is copied onto itself")
         self._shift = self.sink.offset - self._offset
+
+    def _check(self, offset: int, count: int) -> None:
+        if self.source.overstates(offset, count):
+            raise Declined("the file holds less than it tells")
 
     def _inline(self, offset: int, count: int) -> bool:
         return self.sink.swift(count) and self.source.at_hand(offset, count)

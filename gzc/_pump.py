@@ -31,7 +31,7 @@ def pump(mover: Mover, left: float, sink: Sink, tally: Tally, observers: Sequenc
     born = _hub.generation
     turn = _hub.turn()
     deadline = 0.0
-    _stats.running.add(tally)
+    _stats.under_way.add(tally)
     try:
         if turn is not None and turn.again(monotonic()):
             _hub.breathe()

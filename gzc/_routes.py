@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import product
 
-from . import _syscalls
+from . import _stats, _syscalls
 from ._config import config
 from ._endpoint import Kind, Sink, Source
 from ._from_file import CopyRange, Sendfile, SendfileToFile, SpliceFile
@@ -75,6 +75,11 @@ class Plan:
     @property
     def mechanism(self) -> str:
         return self.movers[0].name if self.movers else UserSpace.name
+
+    def refuse(self) -> None:
+        """Count the refusal, and say so in the log: for ``copy``, and for seams that then go the old way."""
+        descriptor = self.source.has_descriptor and self.sink.has_descriptor
+        _stats.refuse(self.reason, self.mechanism, self.source, self.sink, descriptor=descriptor)
 
     def __repr__(self) -> str:
         return f"<Plan {self}>"

@@ -177,11 +177,13 @@ class ColdFile(ThroughPipe):
         self.blocked_on = self.source
         if self._next > self._begin and self.source.far_at_hand(self._next):
             raise Declined("in the page cache again", refusal=False)
-        fds = self.source.fileno(), pipe.writer
         # No more than one call's worth: an interruption waits for it.
         ask = int(min(left, pipe.capacity, config.chunk))
         if self.woken:
             self.source.forget()
+        if self.source.overstates(self._next, ask):
+            raise Declined("the file holds less than it tells")
+        fds = self.source.fileno(), pipe.writer
         self.calls += 1
         self.job = None
         self.unsure = True

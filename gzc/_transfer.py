@@ -7,15 +7,12 @@ interrupts it stays the caller's.
 from __future__ import annotations
 
 import contextlib
-import itertools
 import math
 import operator
 import os
 import warnings
 from types import TracebackType
 from typing import SupportsIndex
-
-import gevent
 
 from . import _hub, _stats
 from ._classify import sink as describe_sink
@@ -27,9 +24,7 @@ from ._movers import Declined, Head, Mover, UserSpace
 from ._opaque import opaque_source
 from ._pump import pump
 from ._routes import Plan, plan
-
-_ATTRIBUTE = "_gzc_transfers"
-_runs = itertools.count(1)
+from ._signature import Interruptible, sign, signatures
 
 
 def copy(src: object, dst: object, count: SupportsIndex | None = None, *, fallback: bool = True) -> int:
@@ -57,29 +52,10 @@ def explain(src: object, dst: object, count: SupportsIndex | None = None) -> Pla
 
 def transfers_of(exc: BaseException) -> tuple[Transfer, ...]:
     """All transfers that ``exc`` interrupted, innermost first."""
-    return getattr(exc, _ATTRIBUTE, ())
+    return signatures(exc)
 
 
-def sign(exc: BaseException, *transfers: Transfer) -> None:
-    """Hang the transfers on the exception that interrupted them.
-
-    The object may be one that was thrown before, as a ``gevent.Timeout`` restarted: of the transfers it
-    carries only those stay that this very flight went through.
-    """
-    outer = transfers[-1]
-    earlier = [
-        one
-        for one in transfers_of(exc)
-        if one not in transfers and one._began > outer._began and one._ran_in == outer._ran_in
-    ]
-    try:
-        setattr(exc, _ATTRIBUTE, (*earlier, *transfers))
-        exc.transfer = (*earlier, *transfers)[0]  # type: ignore[attr-defined]
-    except AttributeError:  # an exception class with slots
-        pass
-
-
-class Transfer:
+class Transfer(Interruptible):
     """A copy as an object: it can be interrupted, asked and resumed. The parameters are those of ``copy``.
 
     moved
@@ -102,8 +78,6 @@ class Transfer:
         # What the claim table keeps is this, not the transfer: one that is dropped must be freed.
         self._token = object()
         self._claims: list[tuple[int, str]] = []
-        self._began = 0
-        self._ran_in = 0
         self._running = False
         self._done = self._left == 0
         self._closed = False
@@ -160,7 +134,7 @@ class Transfer:
             return self.moved
         source, sink = self.plan.source, self.plan.sink
         self._running = True
-        self._began, self._ran_in = next(_runs), id(gevent.getcurrent())
+        self._begin()
         try:
             self._claim(source, sink)  # what it raises has interrupted nothing, and is not signed
             try:
@@ -182,7 +156,7 @@ class Transfer:
             raise NotZeroCopyError(self.plan.reason)
         self._observers = (*source.observers, *sink.observers)
         if self.plan.refused:
-            _stats.refuse(self.plan.reason, descriptor=source.has_descriptor and sink.has_descriptor)
+            self.plan.refuse()
         sink.flush()
         if self._held:
             self._deliver(sink)
@@ -200,7 +174,7 @@ class Transfer:
                     movers = tuple(other for other in rest if not other.only_when_cold)
                 why = f"{source} -> {sink}: {kind.name}: {declined}"
                 if declined.refusal or not movers:
-                    _stats.refuse(why, descriptor=True)
+                    _stats.refuse(why, kind.name, source, sink, descriptor=True)
                 if self._held:
                     self._deliver(sink)
                 if not movers:  # user space never declines: the caller forbade it
@@ -213,9 +187,14 @@ class Transfer:
         """Run one mover to its end, and settle what went past both ends, whatever ended it."""
         if source.limit is not None:
             left = min(left, source.limit)
-        tally = _stats.Tally(mover)
+        tally = _stats.Tally(mover, left)
         self._settled = False  # a signal handler may strike in the ``finally``, too
         try:
+            if source.identity is not None and sink.identity not in (None, source.identity):
+                # Without us nobody else has a turn during such a copy, and a lock is not what programs expect to need.
+                amount = int(min(left, source.amount() or 0))
+                source.reserve(amount)
+                sink.reserve(amount)
             pump(mover, left, sink, tally, self._observers)
         except BaseException as exc:
             if mover.unsure:

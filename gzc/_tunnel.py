@@ -14,7 +14,8 @@ import gevent
 from gevent import socket as gsocket
 
 from ._errors import Error
-from ._transfer import Transfer, sign
+from ._signature import sign
+from ._transfer import Transfer
 from ._wrappers import observe
 
 

@@ -47,11 +47,12 @@ if hasattr(os, "register_at_fork"):
 
 
 class RowState(NamedTuple):
-    """A row of a seam: the attribute, how it stands, and who had taken the original before."""
+    """A row of a seam: the attribute, how it stands, who had taken the original before, and the module it is in."""
 
     target: str
     state: str
     early: tuple[str, ...] = ()
+    module: str = ""
 
     def __str__(self) -> str:
         late = "".join(f"\n    not reached: {name}, which was imported earlier" for name in self.early)
@@ -145,7 +146,8 @@ def seams() -> tuple[SeamState, ...]:
         SeamState(
             *(seam.name, seam.why, seam.reaches, _state(seam), seam.opt_in),
             rows=tuple(
-                RowState(str(row), _row_state(seam, row), held.get(id(originals.get(row)), ())) for row in seam.rows
+                RowState(str(row), _row_state(seam, row), held.get(id(originals.get(row)), ()), row.module)
+                for row in seam.rows
             ),
         )
         for seam in SEAMS

@@ -35,6 +35,8 @@ def sendfile(original: Method) -> Method:
             self.send_headers()
             return True
         if self.cfg.is_ssl or not self.can_sendfile():
+            if self.cfg.is_ssl and (file := _wsgi.described(respiter)) is not None:
+                _seam.step_aside(_seam.attempt(file, self.sock, self.response_length))
             return _iterate(self, respiter)  # TLS, HTTP/2, --no-sendfile
         back = _wsgi.position(filelike)
         promised = self.response_length

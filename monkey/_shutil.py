@@ -38,8 +38,10 @@ def copyfileobj(fsrc: Any, fdst: Any, length: Any = 0) -> None:
     if moving is not None:
         if _files.fits(moving.plan):
             _seam.run(moving, fsrc)
-        elif 0 <= length < BLOCK and _blocks_unseen(moving.plan):
-            length = BLOCK
+        else:
+            _seam.step_aside(moving)
+            if 0 <= length < BLOCK and _blocks_unseen(moving.plan):
+                length = BLOCK
     _original_copyfileobj(fsrc, fdst, length)
 
 
@@ -71,7 +73,7 @@ def fastcopy_sendfile(original: Copy) -> Copy:
             original(fsrc, fdst)
             return
         try:
-            moved = _seam.run(moving)
+            moved = _seam.run(moving, whole=True)
         except OSError as exc:
             exc.filename, exc.filename2 = fsrc.name, fdst.name
             if exc.errno == errno.ENOTSOCK:

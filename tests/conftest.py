@@ -3,7 +3,7 @@
 import os
 import ssl
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -66,3 +66,16 @@ def certificates(folder: Folder) -> tuple[ssl.SSLContext, list[str]]:
     context = ssl.create_default_context()
     authority.configure_trust(context)
     return context, ["--certfile", str(certificate), "--keyfile", str(key)]
+
+
+@pytest.fixture
+def without(tmp_path: Path) -> Callable[[str], Path]:
+    """`without("tqdm")`: a folder for PYTHONPATH in which that package cannot be imported."""
+
+    def make(package: str) -> Path:
+        folder = tmp_path / "without"
+        folder.mkdir()
+        (folder / f"{package}.py").write_text(f"raise ImportError('no {package} here')")
+        return folder
+
+    return make

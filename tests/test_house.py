@@ -26,8 +26,11 @@ FLOORS = {
     "_errors": 0,
     "_config": 0,
     "_buffer": 0,
+    "_places": 0,
+    "_signature": 0,
     "_syscalls": 1,
     "_stats": 1,
+    "_running": 2,
     "_hub": 1,
     "_pipe": 2,
     "_disk": 2,
@@ -48,8 +51,10 @@ FLOORS = {
     "_routes": 7,
     "_transfer": 8,
     "_tunnel": 9,
-    "cli": 10,
-    "__main__": 11,
+    "metrics": 10,
+    "wsgi": 10,
+    "cli": 11,
+    "__main__": 12,
 }
 
 

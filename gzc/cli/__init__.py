@@ -1,7 +1,7 @@
 """The command line: ``gzc`` and ``python -m gzc``.
 
 A command is a module of this package with two functions: ``define(parser)`` adds its arguments, ``main(options)``
-does the work and returns the exit status.
+does the work and returns the exit status: 0, or 1 where something failed; 2 is for what cannot be meant.
 
 Rules of this file: only the module of the chosen command is imported, and nothing that a command may want to
 patch first. Commands stand on the public face and on gzc.monkey.
@@ -9,8 +9,9 @@ patch first. Commands stand on the public face and on gzc.monkey.
 
 from __future__ import annotations
 
+import os
 import sys
-from argparse import ArgumentParser
+from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Sequence
 from importlib import import_module
 
@@ -19,15 +20,57 @@ import gzc
 #: The commands, and what ``gzc --help`` says of them.
 COMMANDS = {
     "run": "run an unmodified program, patched by gevent and gzc before it begins",
+    "trace": "run a program like run does, and print what moved how, and which line of code lost the fast path",
+    "doctor": "try every mechanism on this machine, and say what works, what does not and why",
+    "cp": "copy between files, sockets and pipes, and say how it went",
+    "serve": "serve the files of a folder over HTTP",
+    "proxy": "pass connections on to another address",
 }
+
+#: These become the program that they run: its errors, its Ctrl-C and its exit status are its own.
+BECOME_A_PROGRAM = ("run", "trace")
+
+#: Exit status after Ctrl-C, as shells have it: 128 and the number of SIGINT.
+INTERRUPTED = 130
+
+
+class Failure(Exception):
+    """What a command could not do, in words for people; ``status`` is its exit status."""
+
+    def __init__(self, text: str, status: int = 1) -> None:
+        super().__init__(text)
+        self.status = status
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command that ``argv``, or else ``sys.argv``, names; its exit status."""
     argv = sys.argv[1:] if argv is None else argv
-    options = _parser(next((word for word in argv if not word.startswith("-")), "")).parse_args(argv)
-    work: Callable[..., int] = options.main
-    return work(options)
+    chosen = next((word for word in argv if not word.startswith("-")), "")
+    try:
+        options = _parser(chosen).parse_args(argv)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    work: Callable[[Namespace], int] = options.main
+    return work(options) if chosen in BECOME_A_PROGRAM else _in_words(chosen, work, options)
+
+
+def _in_words(name: str, work: Callable[[Namespace], int], options: Namespace) -> int:
+    """The exit status of ``work``; what stopped it is told without a traceback."""
+    from ._stop import quiet
+
+    quiet()
+    try:
+        status = work(options)
+        sys.stdout.flush()
+        return status
+    except Failure as failure:
+        print(f"gzc {name}: {failure}", file=sys.stderr)
+        return failure.status
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:  # of our own words: gzc doctor | head -1
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the interpreter flushes once more at exit
+        return 1
 
 
 def _parser(chosen: str) -> ArgumentParser:

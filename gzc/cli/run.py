@@ -30,12 +30,17 @@ def define(parser: ArgumentParser) -> None:
     parser.epilog = "What is not given is taken from GZC_ONLY, GZC_SKIP and GZC_ALSO. gzc.seams() lists the seams."
 
 
-def main(options: Namespace) -> int:
-    """Patch this process, and be the program; what the program ends by is passed on."""
+def main(options: Namespace, begin: Callable[[list[str]], None] | None = None) -> int:
+    """Patch this process, and be the program; what the program ends by is passed on.
+
+    ``begin`` is called when everything is patched, just before the program is run.
+    """
     words = options.command[1:] if options.command[:1] == ["--"] else options.command
     if not words:
         options.error("which program?")
     _patch(options)
+    if begin is not None:
+        begin(words)
     sys.argv = words
     (_run_module if options.module else _run_program)(words[0])
     return 0

@@ -1,4 +1,4 @@
-"""One run of one suite: patch this process, then let pytest do the rest. A program, given an order in JSON.
+"""One run of one suite: patch this process, then let pytest do the rest. A program, given a file with an order in JSON.
 
 Each test is written down when it begins and when it is over, and not in a junit XML at the end: a run that hangs
 or dies must still name its test. Whoever gave the order starts the rest anew.
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 def main() -> int:
     """Carry out the order; pytest's exit status."""
-    order = json.loads(sys.argv[1])
+    with open(sys.argv[1], "rb") as file:
+        order = json.load(file)
     del sys.path[0]  # our own folder is not for others to import from
     _patch(order)
     import pytest

@@ -98,9 +98,10 @@ def _attempt(suite: Suite, home: Path | None, gzc: bool, choice: Choice, taken: 
         "only": sorted(choice.only),
         "without": sorted({*choice.without, *taken.outcomes}),
     }
+    (work / "order").write_text(json.dumps(order))  # the names of all tests are more than an argument may hold
     with (work / "log").open("wb") as log:
         child = subprocess.Popen(
-            [sys.executable, CHILD, json.dumps(order)],
+            [sys.executable, CHILD, work / "order"],
             cwd=home or scratch,
             env=_environment(gzc, work),
             stdin=subprocess.DEVNULL,

@@ -123,8 +123,6 @@ SUITES = (
     _gevent("test__pywsgi"),
     _gevent("test__fileobject"),
     _gevent("test__subprocess"),
-    _gevent("test__subprocess_interrupted"),
-    _gevent("test__subprocess_poll"),
     # These two assert that nothing is monkey-patched.
     _gevent("test__server", patched=False),
     _gevent("test__server_pywsgi", patched=False),

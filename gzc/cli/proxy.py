@@ -1,0 +1,159 @@
+"""``gzc proxy LISTEN TARGET``: pass connections on to another address, tcp or unix, by ``gzc.tunnel``.
+
+Rules of this file: who is connected with whom, and for how long; the bytes are the tunnel's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import struct
+import sys
+from argparse import ArgumentParser, Namespace
+from collections import Counter
+from typing import Any
+
+import gevent
+from gevent import socket
+from gevent.pool import Pool
+from gevent.server import StreamServer
+
+import gzc
+
+from . import _address
+from ._stop import Stop
+from ._words import said, size
+
+#: SO_LINGER with a time of 0: closing sends a reset, so that a broken stream is not taken for a finished one.
+_RESET = struct.pack("ii", 1, 0)
+
+
+def define(parser: ArgumentParser) -> None:
+    """The arguments of ``gzc proxy``."""
+    parser.add_argument("listen", metavar="LISTEN", help="host:port, port (of 127.0.0.1), :port (of all), unix:path")
+    parser.add_argument("target", metavar="TARGET", help="host:port or unix:path")
+    seconds: dict[str, Any] = {"type": float, "metavar": "SECONDS"}
+    parser.add_argument("--connect-timeout", **seconds, default=10.0, help="to reach the target (%(default)s)")
+    parser.add_argument("--idle-timeout", **seconds, help="end a connection without a byte for so long (never)")
+    parser.add_argument("--grace", **seconds, default=30.0, help="for connections open at a stop (%(default)s)")
+    parser.add_argument(
+        "--limit", type=int, default=1000, metavar="N", help="connections at a time; more wait unaccepted (%(default)s)"
+    )
+    parser.add_argument("-v", "--verbose", action="store_true", help="a line for each connection")
+    parser.epilog = (
+        "SIGTERM and Ctrl-C end it: nothing is accepted any more, open connections may finish; the second one ends it"
+        " at once. SIGUSR1 prints the counters."
+    )
+
+
+def main(options: Namespace) -> int:
+    """Pass connections on until a signal says stop; then tell the counters."""
+    try:
+        listen, target = _address.parse(options.listen), _address.parse(options.target)
+    except ValueError as exc:
+        options.error(str(exc))
+    for name in ("connect_timeout", "idle_timeout", "limit"):
+        if (value := getattr(options, name)) is not None and value <= 0:
+            options.error(f"--{name.replace('_', '-')} must be positive")
+    listener = listen.listen()
+    stop = Stop()
+    forwarder = Forwarder(listener, target, options)
+    gevent.signal_handler(signal.SIGUSR1, lambda: print(forwarder, file=sys.stderr, flush=True))
+    forwarder.start()
+    print(f"Passing connections on from {listen.bound(listener)} to {target}", flush=True)
+    stop.wait()
+    listen.forget()
+    forwarder.end(options.grace)
+    print(forwarder, file=sys.stderr)
+    return 0
+
+
+class Forwarder:
+    """Accepts on ``listener`` and connects each client with ``target``; counts how they ended."""
+
+    def __init__(self, listener: Any, target: _address.Address, options: Namespace) -> None:
+        self._target = target
+        self._options = options
+        self._pool = Pool(options.limit)
+        self._server = StreamServer(listener, self._serve, spawn=self._pool)
+        self._trace = gzc.trace()
+        self._ended: Counter[str] = Counter()
+        self._there = self._back = 0
+
+    def start(self) -> None:
+        """Accept from now on."""
+        self._trace.__enter__()
+        self._server.start()
+
+    def end(self, grace: float) -> None:
+        """Accept nothing more; what is open has ``grace`` seconds to finish."""
+        self._server.close()
+        if self._pool:
+            print(f"{len(self._pool)} open: waiting up to {grace:g} s", file=sys.stderr, flush=True)
+        self._pool.join(timeout=grace)
+        self._pool.kill(timeout=1)
+
+    def _serve(self, client: Any, _: Any) -> None:
+        name = _name(client)
+        with client:
+            try:
+                upstream = self._target.connect(self._options.connect_timeout)
+            except OSError as exc:
+                self._book(name, "unreachable", f"{self._target}: {said(exc)}", failed=True)
+                _reset(client)
+                return
+            with upstream:
+                if client.family != socket.AF_UNIX:
+                    client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                self._tunnel(name, client, upstream)
+
+    def _tunnel(self, name: str, client: Any, upstream: Any) -> None:
+        try:
+            there, back = gzc.tunnel(client, upstream, idle_timeout=self._options.idle_timeout)
+        except BaseException as exc:
+            moved = {id(way.plan.sink.obj): way.moved for way in gzc.transfers_of(exc)}
+            there, back = moved.get(id(upstream), 0), moved.get(id(client), 0)
+            how = "cut off" if isinstance(exc, gevent.GreenletExit) else "broken"
+            if isinstance(exc, TimeoutError) and exc.errno is None:
+                how = "idle"
+            _reset(client)
+            _reset(upstream)
+            self._add(there, back)
+            self._book(name, how, f"{said(exc)} after {there} bytes there and {back} back", failed=True)
+            if not isinstance(exc, Exception):
+                raise
+            return
+        self._add(there, back)
+        self._book(name, "finished", f"{there} bytes there and {back} back", failed=False)
+
+    def _add(self, there: int, back: int) -> None:
+        self._there += there
+        self._back += back
+
+    def _book(self, name: str, how: str, what: str, *, failed: bool) -> None:
+        self._ended[how] += 1
+        if failed or self._options.verbose:
+            print(f"{name}: {how}: {what}", file=sys.stderr, flush=True)
+
+    def __str__(self) -> str:
+        accepted = len(self._pool) + sum(self._ended.values())
+        counts = ", ".join(f"{count} {how}" for how, count in sorted(self._ended.items()))
+        return (
+            f"{accepted} connections accepted, {len(self._pool)} open{', ' if counts else ''}{counts}\n"
+            f"of those that ended: {self._there} bytes there ({size(self._there)}),"
+            f" {self._back} bytes back ({size(self._back)})\n{self._trace}"
+        )
+
+
+def _name(client: Any) -> str:
+    if client.family == socket.AF_UNIX:
+        return "a client"
+    with contextlib.suppress(OSError):  # gone already
+        host, port, *_ = client.getpeername()
+        return str(_address.Address(host, port))
+    return "a client"
+
+
+def _reset(sock: Any) -> None:
+    with contextlib.suppress(OSError):
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)

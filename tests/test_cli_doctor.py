@@ -1,0 +1,164 @@
+"""`gzc doctor` as a process, and the advice it gives.
+
+Rules: what it says of this machine is compared with what the machine says; advice is tried on facts made up.
+"""
+
+import json
+import os
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import gevent
+import pytest
+
+import gzc
+from gzc.cli import _advice, _probes
+
+from ._command import GZC, end
+from ._program import PATIENCE, clean_environment
+
+
+def told(*words: str, env: dict[str, str] | None = None, status: int = 0) -> dict[str, Any]:
+    ended = end("doctor", "--json", *words, env=env)
+    assert (ended.status, ended.err) == (status, "")
+    found: dict[str, Any] = json.loads(ended.out)
+    return found
+
+
+def test_everything_that_is_tried_works_here() -> None:
+    found = told()
+    tried = {finding["name"]: finding["works"] for finding in found["mechanisms"]}
+    assert set(tried) == {name for name, _, _ in _probes.PROBES}
+    assert [name for name, needed, _ in _probes.PROBES if needed and not tried[name]] == []
+    assert found["well"] is True
+    assert (found["gzc"], found["gevent"]["version"]) == (gzc.__version__, gevent.__version__)
+    assert found["kernel"]["release"] == os.uname().release
+    limit = int(Path("/proc/sys/fs/pipe-max-size").read_text())
+    assert found["pipes"]["pipe-max-size"] == limit
+    assert found["pipes"]["granted"] == min(1 << 20, limit)
+    assert {seam["name"] for seam in found["seams"]} == {seam.name for seam in gzc.seams()}
+    for name in ("gunicorn", "werkzeug", "urllib3"):
+        assert next(seam for seam in found["seams"] if seam["name"] == name)["state"] == "in force"
+    assert found["targets"]["gunicorn"] == version("gunicorn")
+    assert all(setting["from"] == "default" for setting in found["config"].values())
+
+
+def test_what_is_switched_off_is_refused_with_its_reason_and_advice() -> None:
+    env = {"GZC_DISABLE": "splice", "GZC_CHUNK": "65536", "GZC_SKIP": "gunicorn"}
+    found = told(env=env, status=1)
+    refused = [finding for finding in found["mechanisms"] if not finding["works"] and finding["needed"]]
+    assert {finding["name"].partition(":")[0] for finding in refused} == {"splice"}
+    assert all("switched off by config.disable" in finding["what"] for finding in refused)
+    assert found["config"]["chunk"] == {"value": 65536, "from": "GZC_CHUNK"}
+    assert found["config"]["disable"] == {"value": ["splice"], "from": "GZC_DISABLE"}
+    assert any(text.startswith("splice is switched off by GZC_DISABLE") for text in found["advice"])
+    assert next(seam for seam in found["seams"] if seam["name"] == "gunicorn")["state"] == "off"
+    assert found["well"] is False
+
+
+def test_copy_file_range_that_gives_way_to_sendfile_is_not_called_working() -> None:
+    found = told(env={"GZC_DISABLE": "copy_file_range"}, status=1)
+    (refused,) = [finding for finding in found["mechanisms"] if finding["needed"] and not finding["works"]]
+    assert refused["name"] == "copy_file_range: file to file"
+    assert "sendfile in its place" in refused["what"]
+
+
+def test_the_text_says_the_same(tmp_path: Path) -> None:
+    ended = end("doctor", tmp_path)
+    assert (ended.status, ended.err) == (0, "")
+    for name, needed, _ in _probes.PROBES:
+        assert f"works    {name}: " in ended.out or not needed
+    assert f"mechanisms, with files in {tmp_path}:" in ended.out
+    assert f"gevent {gevent.__version__} on " in ended.out
+    assert "chunk         262144  (default)" in ended.out
+    assert ended.out.endswith("all that gzc needs works\n")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_target_that_is_not_installed(without: Any) -> None:
+    found = told(env={"PYTHONPATH": str(without("bottle"))})
+    states = {seam["name"]: seam["state"] for seam in found["seams"]}
+    assert states["bottle"] == states["bottle-save"] == "not installed"
+    assert states["werkzeug"] == "in force"
+
+
+def test_a_target_of_another_shape_is_skipped_and_told(tmp_path: Path) -> None:
+    (tmp_path / "bottle.py").write_text("def _file_iter_range(): pass\nclass FileUpload: pass\n")
+    found = told(env={"PYTHONPATH": str(tmp_path)}, status=1)
+    states = {seam["name"]: seam["state"] for seam in found["seams"]}
+    assert states["bottle-save"].startswith("skipped: ")
+    assert any("bottle-save" in text for text in found["advice"])
+
+
+@pytest.mark.parametrize(
+    ("words", "env", "why"),
+    [
+        ((), {"GZC_CHUNK": "5"}, "GZC_CHUNK"),
+        ((), {"GZC_ONLY": "nonsense"}, "unknown seam nonsense"),
+        (("/no/such",), {}, "/no/such: no file can be made there: No such file or directory"),
+        (("/proc",), {}, "/proc: "),
+    ],
+)
+def test_what_it_cannot_work_with(words: tuple[str, ...], env: dict[str, str], why: str) -> None:
+    ended = end("doctor", *words, env=env)
+    assert (ended.status, ended.out) == (1, "")
+    assert ended.err.startswith("gzc doctor: ")
+    assert why in ended.err
+    assert ended.err.count("\n") == 1
+
+
+def test_an_unknown_option_is_an_error_of_usage() -> None:
+    assert end("doctor", "--nonsense").status == 2
+
+
+def test_a_reader_that_has_seen_enough() -> None:
+    with subprocess.Popen(
+        [*GZC, "doctor"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=clean_environment()
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait(PATIENCE) == 1
+
+
+# -- advice ------------------------------------------------------------------------------------------------
+
+WELL: dict[str, Any] = {
+    "kernel": {"system": "Linux"},
+    "gevent": {"loop": "libev.corecext"},
+    "pipes": {"granted": 1 << 20, "of": 1 << 20, "pipe-max-size": 1 << 20},
+    "config": {"pipe_size": {"value": 1 << 20}, "disable": {"value": []}},
+    "mechanisms": [],
+    "seams": [{"name": "socket", "state": "in force"}],
+    "descriptors": {"soft": 65536, "hard": 65536},
+    "switched_on": True,
+    "folder": "/tmp",
+}
+
+
+@pytest.mark.parametrize(
+    ("facts", "text"),
+    [
+        ({"kernel": {"system": "Darwin"}}, "Linux is the fast platform"),
+        ({"gevent": {"loop": "libuv.loop"}}, "GEVENT_LOOP=libev-cext"),
+        ({"pipes": {**WELL["pipes"], "granted": 65536, "pipe-max-size": 65536}}, "fs.pipe-max-size=1048576"),
+        ({"pipes": {**WELL["pipes"], "granted": 8192}}, "fs.pipe-user-pages-soft"),
+        ({"config": {**WELL["config"], "disable": {"value": ["tee"]}}}, "tee is switched off by GZC_DISABLE"),
+        ({"mechanisms": [{"name": "x", "needed": True, "works": False, "what": "EPERM"}]}, "seccomp"),
+        (
+            {"mechanisms": [{"name": "copy_file_range", "needed": True, "works": False, "what": "EXDEV"}]},
+            "/tmp is on a file system that cannot copy by itself",
+        ),
+        ({"seams": [{"name": "os", "state": "skipped: no longer"}]}, "Seam os does not know this version"),
+        ({"descriptors": {"soft": 1024, "hard": 65536}}, "ulimit -n (LimitNOFILE of systemd)."),
+        ({"descriptors": {"soft": 1024, "hard": 1024}}, "only root"),
+        ({"switched_on": False}, "GZC=1"),
+    ],
+)
+def test_advice_follows_from_facts(facts: dict[str, Any], text: str) -> None:
+    assert _advice.advice(WELL) == []
+    (given,) = _advice.advice({**WELL, **facts})
+    assert text in given
