@@ -146,19 +146,13 @@ def _send(handler: Any, source: Any, promised: int) -> None:
     head = b"" if handler.headers_sent else _head(handler, promised)
     if handler.response_use_chunked:  # the application has written before
         head += b"%x\r\n" % promised
-    moving = _seam.transfer(source, handler.socket, promised)  # None: TLS
-    moved = 0
-    with _errors_as_of_sendall(handler):
+    moving = _seam.transfer(source, handler.socket, promised)
+    if moving is not None:
+        left = promised - _move(handler, head, moving)
+    else:  # TLS, or somebody's own socket
+        left = promised
         if head:
-            handler.socket.sendall(head, MSG_MORE if moving else 0)
-            handler.response_length += len(head)
-        if moving:
-            try:
-                _seam.run(moving)
-            finally:
-                moved = moving.moved
-                handler.response_length += moved
-    left = promised - moved
+            handler._sendall(head)
     _wsgi.widen(handler.result)
     for block in _wsgi.rest(handler.result, left):  # claimed by somebody, or shorter than it was
         handler._sendall(block)
@@ -167,6 +161,18 @@ def _send(handler: Any, source: Any, promised: int) -> None:
         handler.close_connection = True
     elif handler.response_use_chunked:
         handler._sendall(b"\r\n0\r\n\r\n")
+
+
+def _move(handler: Any, head: bytes, moving: gzc.Transfer) -> int:
+    """Send ``head``, and what can be moved below; the bytes of the latter."""
+    with _errors_as_of_sendall(handler):
+        if head:
+            handler.socket.sendall(head, MSG_MORE)
+            handler.response_length += len(head)
+        try:
+            return _seam.run(moving)
+        finally:
+            handler.response_length += moving.moved
 
 
 @contextlib.contextmanager

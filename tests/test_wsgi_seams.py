@@ -304,6 +304,22 @@ def test_pywsgi_without_monkey_patching(ends: Ends, handler: str) -> None:
     assert server.lines[0].split('"')[2].split()[:2] == ["200", str(len(head) + 4 + len(body))]
 
 
+def test_a_file_after_write_is_one_chunk(ends: Ends) -> None:
+    content = payload(MIB + 3)
+    path = ends.path(content)
+
+    def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
+        start_response("200 OK", [("Connection", "close")])(b"before")
+        return environ["wsgi.file_wrapper"](path.open("rb"))
+
+    server = ends.keep(Server(app))
+    with gzc.trace() as trace:
+        server.ask()
+        _, body = server.answer()
+    assert body == b"6\r\nbefore\r\n100003\r\n" + content + b"\r\n0\r\n\r\n"
+    assert trace.bytes["sendfile"] == len(content)
+
+
 class SeesAll(pywsgi.WSGIHandler):
     seen = 0
 
@@ -321,6 +337,28 @@ def test_a_handler_that_overrides_writing_sees_every_byte(ends: Ends) -> None:
     assert body == content
     assert SeesAll.seen == len(head) + 4 + len(body)
     assert not trace.bytes["sendfile"]
+
+
+def test_a_socket_of_somebodys_own_is_used_as_pywsgi_uses_it(ends: Ends) -> None:
+    class Wrapped:
+        def __init__(self, sock: Any) -> None:
+            self._inner = sock
+
+        def sendall(self, data: bytes) -> None:
+            self._inner.sendall(data)
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._inner, name)
+
+    class OnWrapped(pywsgi.WSGIHandler):
+        def run_application(self) -> None:
+            self.socket = Wrapped(self.socket)
+            super().run_application()
+
+    content = payload(MIB + 3)
+    server = ends.keep(Server(serving(ends.path(content)), OnWrapped))
+    server.ask()
+    assert server.answer()[1] == content
 
 
 def test_the_users_own_wrapper_is_kept(ends: Ends) -> None:

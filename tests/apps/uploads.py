@@ -117,7 +117,6 @@ def socket_below(environ: dict[str, Any]) -> Any:
 def interrupted(environ: dict[str, Any], query: Query) -> tuple[dict[str, Any], str]:
     """Save a body that pauses for longer than we care to wait; then the rest of it, by plain reads."""
     body, answer = environ["wsgi.input"], {}
-    struck.clear()
     with tempfile.TemporaryFile(dir=FOLDER) as file, watched() as moved:
         sock = socket_below(environ)
         before = sock.gettimeout()
@@ -152,6 +151,7 @@ def bare(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterabl
         answer, moved = interrupted(environ, query)
     elif route == "struck":
         answer = {"struck": struck.wait(20)}
+        struck.clear()
     elif route == "begun":
         answer = {"begun": begun.wait(20)}
     elif route == "ended":
