@@ -612,20 +612,6 @@ def test_no_thread_more_is_no_reason_to_give_up_a_call_that_takes_long(
     assert long.get(timeout=PATIENCE) == MIB
 
 
-def test_l3_where_no_descriptor_can_be_had_the_call_is_made_here(
-    ends: Ends, remote: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(_fd: int) -> int:
-        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
-
-    monkeypatch.setattr(os, "dup", refuse)
-    content = payload(MIB)
-    src, dst = ends.file(content), ends.file(b"", "w+b")
-    assert gzc.copy(src, dst) == MIB
-    dst.seek(0)
-    assert dst.read() == content
-
-
 def test_gevents_own_pool_stays_free(ends: Ends, remote: None) -> None:
     """It also resolves names: a slow disk must not fill it."""
     size = gevent.get_hub().threadpool.size
