@@ -11,6 +11,7 @@ exception that interrupted the waiting for it.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import sys
@@ -231,12 +232,13 @@ if hasattr(os, "register_at_fork"):
 
 def _lend(pool: ThreadPool, waiting: Any) -> None:
     """Give the pool one thread more until this call comes back: one that hangs must not starve the others."""
-    pool.maxsize += 1
-    waiting.rawlink(lambda _: _shrink(pool))
+    _resize(pool, 1)
+    waiting.rawlink(lambda _: _resize(pool, -1))
 
 
-def _shrink(pool: ThreadPool) -> None:
-    pool.maxsize -= 1
+def _resize(pool: ThreadPool, difference: int) -> None:
+    with contextlib.suppress(RuntimeError):  # the size is set, but no thread was to be had for it
+        pool.maxsize += difference
 
 
 #: Seconds after which an idle thread ends: a hub that is gone leaves none behind.

@@ -622,18 +622,22 @@ def test_where_no_thread_can_be_started_the_call_is_made_here(
     assert dst.read() == content + b"more"
 
 
-def test_l3_where_no_descriptor_can_be_had_the_call_is_made_here(
-    ends: Ends, remote: None, monkeypatch: pytest.MonkeyPatch
+def test_no_thread_more_is_no_reason_to_give_up_a_call_that_takes_long(
+    ends: Ends, remote: None, monkeypatch: pytest.MonkeyPatch, short_grace: float
 ) -> None:
-    def refuse(_fd: int) -> int:
-        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+    def refuse(_pool: object) -> None:
+        raise RuntimeError("can't start new thread")
 
-    monkeypatch.setattr(os, "dup", refuse)
     content = payload(MIB)
-    src, dst = ends.file(content), ends.file(b"", "w+b")
-    assert gzc.copy(src, dst) == MIB
-    dst.seek(0)
-    assert dst.read() == content
+    gzc.copy(ends.file(content), ends.file(b"", "wb", 0))  # there is one thread
+    monkeypatch.setattr(ThreadPool, "_add_thread", refuse)
+    held = Held(monkeypatch, "copy_file_range")
+    long = ends.spawn(gzc.copy, ends.file(content), ends.file(b"", "wb", 0))
+    held.wait_begun()
+    assert gzc.copy(ends.file(content), ends.file(b"", "wb", 0)) == MIB
+    gevent.sleep(2 * short_grace)
+    held.finish()
+    assert long.get(timeout=PATIENCE) == MIB
 
 
 def test_gevents_own_pool_stays_free(ends: Ends, remote: None) -> None:

@@ -56,7 +56,7 @@ def test_a_result_is_booked_once(ends: Ends, monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.mark.parametrize("at", [1, 2])
 def test_no_descriptor_to_be_had_for_the_thread(ends: Ends, monkeypatch: pytest.MonkeyPatch, at: int) -> None:
-    """EMFILE out of dup(2) goes up as it is: nothing was handed over, and nothing stays behind."""
+    """L3: EMFILE out of dup(2) fails no copy; the call is made here, and nothing stays behind."""
     source, sink = ends.file(CONTENT), ends.file(mode="wb")
     real, calls = os.dup, []
 
@@ -69,12 +69,10 @@ def test_no_descriptor_to_be_had_for_the_thread(ends: Ends, monkeypatch: pytest.
     transfer = gzc.Transfer(source, sink)
     with open_fds_unchanged():
         monkeypatch.setattr(os, "dup", dup)
-        exc = raised(OSError, transfer.run)
-        assert isinstance(exc, OSError)
-        assert exc.errno == errno.EMFILE
+        assert transfer.run() == len(CONTENT)
+        assert len(calls) >= at
         monkeypatch.undo()
-    assert (transfer.exact, transfer.moved) == (True, 0)
-    assert transfer.run() == len(CONTENT)
+    assert transfer.exact
 
 
 def test_a_second_strike_during_the_grace_writes_the_thread_off_all_the_same(
