@@ -4,7 +4,7 @@ import sys
 from importlib import import_module
 
 #: By name: the module, which has a ``main(arguments) -> status``.
-BENCHMARKS = ("seams",)
+BENCHMARKS = ("transfers", "readers", "fairness", "proxy", "http", "growth", "seams")
 
 
 def main() -> int:
