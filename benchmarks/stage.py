@@ -26,6 +26,7 @@ from typing import Any
 from examples.rig import DemoError
 
 HERE = Path(__file__).resolve().parent
+PYTHON = sys.executable
 #: Seconds for one answer. More is a hang, and ends the row.
 PATIENCE = 60
 
@@ -98,12 +99,12 @@ class Actor:
 
 def worker(name: str, **environ: str) -> Actor:
     """A contender written in Python."""
-    return Actor([sys.executable, HERE / "worker.py", name], WORKER_CPU, **environ)
+    return Actor([PYTHON, HERE / "worker.py", name], WORKER_CPU, **environ)
 
 
 def peer() -> Actor:
     """The other end of a worker's connections."""
-    return Actor([sys.executable, HERE / "peer.py"], PEER_CPU)
+    return Actor([PYTHON, HERE / "peer.py"], PEER_CPU)
 
 
 @functools.cache
