@@ -142,7 +142,60 @@ def uvloop_(source: int, sink: int, kinds: tuple[str, str]) -> Callable[[], int]
     return asyncio_(source, sink, kinds)
 
 
+class Counting:
+    """The wrapper that somebody puts around a file, to count."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+        self.count = 0
+
+    def read(self, size: int = -1) -> bytes:
+        data: bytes = self._file.read(size)
+        self.count += len(data)
+        return data
+
+
+def reader(how: str, around: str) -> Callable[[int, int, tuple[str, str]], Callable[[], int]]:
+    """A file to a socket the stock way or by gzc, with something around the file or nothing."""
+
+    def prepare(source: int, sink: int, kinds: tuple[str, str]) -> Callable[[], int]:
+        import shutil
+
+        import gzc
+
+        file, sock = _gevent_end(kinds[0], source, "rb"), _gevent_end(kinds[1], sink, "wb")
+        size, counted = os.fstat(source).st_size, Counting(file)
+
+        def through(_file: Any, _sock: Any) -> int:
+            with sock.makefile("wb") as out:
+                shutil.copyfileobj(counted, out)
+            return counted.count
+
+        def observed(_file: Any, _sock: Any) -> int:
+            seen: list[int] = []
+            gzc.copy(gzc.observe(file, seen.append), sock)
+            return sum(seen)
+
+        ways: dict[tuple[str, str], Callable[[Any, Any], int]] = {
+            ("stock", "raw"): lambda file, sock: sock.sendfile(file),
+            ("stock", "wrapped"): through,
+            ("stock", "limited"): lambda file, sock: sock.sendfile(file, 0, size),
+            ("gzc", "raw"): gzc.copy,
+            ("gzc", "wrapped"): lambda _file, sock: gzc.copy(counted, sock),
+            ("gzc", "limited"): lambda file, sock: gzc.copy(gzc.limit(file, size), sock),
+            ("gzc", "observed"): observed,
+        }
+        return lambda: ways[how, around](file, sock)
+
+    return prepare
+
+
 CONTENDERS = {"stock": stock, "gzc": gzc, "bare": bare, "asyncio": asyncio_, "uvloop": uvloop_}
+CONTENDERS |= {
+    f"{how}-{around}": reader(how, around)
+    for how in ("stock", "gzc")
+    for around in ("raw", "wrapped", "limited", "observed")
+}
 
 
 def _shut(fd: int) -> None:
