@@ -56,8 +56,9 @@ test-all: ## The fast tests on every other Python >= 3.10 of this machine.
 	    $(MAKE) --no-print-directory test PYTHON="$$python" VENV=".venv-$$minor" ARGS='$(FAST) $(ARGS)' </dev/null; \
 	done
 
-bench: $(BIN)/.extra-test ## Every seam, stock beside gzc: system calls per MiB, CPU per GiB (a few minutes).
-	@$(BIN)/python -m benchmarks seams $(ARGS)
+# nginx and haproxy take part where they are on PATH. ARGS=--quick shows in a minute or two that all of it works.
+bench: $(BIN)/.extra-bench ## Everything measured, beside stock gevent, Go, nginx, HAProxy (15 minutes).
+	@$(BIN)/python -m benchmarks all $(ARGS)
 
 # For the nightly run: it takes about half an hour. ARGS='test_socket urllib3' chooses.
 conformance: $(BIN)/.extra-conformance ## The suites of CPython, gevent, gunicorn, Werkzeug, urllib3 under gzc.

@@ -1,7 +1,8 @@
 """Many downloads in one gevent process, and a ticker beside them: ``load.py NAME FD``, NAME stock or gzc.
 
-An order is ``PORT N SIZE SECONDS warm|cold PATH``: N greenlets send SIZE bytes of PATH to PORT, each from a place of its
-own, again and again until SECONDS are over. The answer says bytes, copies, CPU seconds, and the gaps of a ticker of 1 ms.
+An order is ``PORT N SIZE SECONDS warm|cold PATH``: N greenlets send SIZE bytes of PATH to PORT, each from a place of
+its own, again and again until SECONDS are over. The answer says bytes, copies, CPU seconds, and the gaps of a ticker of
+1 ms.
 
 Rules of this file: what is measured is one process; nobody else may make it wait but its peers and its disk.
 """

@@ -46,16 +46,17 @@ listen proxy
 @contextlib.contextmanager
 def proxy(command: Sequence[object], port: int = 0) -> Iterator[tuple[int, int]]:
     """A proxy's process id and its port, which it prints unless it is given one."""
-    with subprocess.Popen(
-        [str(part) for part in command],
-        env=os.environ | {"PYTHONPATH": str(stage.HERE.parent)},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        preexec_fn=lambda: os.sched_setaffinity(0, {stage.WORKER_CPU}),
-        start_new_session=True,
-        text=True,
-    ) as process:
+    with stage.on_cpu(stage.WORKER_CPU):
+        process = subprocess.Popen(
+            [str(part) for part in command],
+            env=os.environ | {"PYTHONPATH": str(stage.HERE.parent)},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+            text=True,
+        )
+    with process:
         try:
             assert process.stdout is not None
             yield process.pid, port or int(process.stdout.readline())
@@ -70,7 +71,8 @@ def haproxy(program: str, upstream: int, splice: bool) -> Iterator[tuple[int, in
         port = free.getsockname()[1]
         free.close()
         file = Path(folder, "haproxy.cfg")
-        text = HAPROXY.format(port=port, upstream=upstream, splice="option splice-request\n  option splice-response" if splice else "")
+        wish = "option splice-request\n  option splice-response" if splice else ""
+        text = HAPROXY.format(port=port, upstream=upstream, splice=wish)
         file.write_text(text)
         with proxy([program, "-db", "-f", file], port) as found:
             _until_it_listens(port)

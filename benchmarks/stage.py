@@ -34,6 +34,17 @@ _cpus = sorted(os.sched_getaffinity(0))
 WORKER_CPU, PEER_CPU = _cpus[0], _cpus[-1]
 
 
+@contextlib.contextmanager
+def on_cpu(cpu: int) -> Iterator[None]:
+    """What is started here runs on that CPU; so does this thread, until the end."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {cpu})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
 class Actor:
     """A process on one CPU that is told one thing at a time and answers in JSON."""
 
@@ -43,12 +54,11 @@ class Actor:
         self.name = " ".join(Path(part).name for part in command[-2:])
         self._sock = mine
         kept = {key: value for key, value in os.environ.items() if not key.startswith("GZC")}
-        with its:
+        with its, on_cpu(cpu):
             self.process = subprocess.Popen(
                 [*command, str(its.fileno())],
                 pass_fds=[its.fileno()],
                 env=kept | environ | {"PYTHONPATH": str(HERE.parent)},
-                preexec_fn=lambda: os.sched_setaffinity(0, {cpu}),
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
             )
@@ -125,6 +135,7 @@ def go_program(name: str) -> tuple[Path | None, str]:
         capture_output=True,
         text=True,
         timeout=300,
+        check=False,
     )
     if done.returncode:
         return None, f"go build failed: {done.stderr.strip()}"

@@ -21,13 +21,25 @@ from typing import Any
 from examples.rig import DemoError
 
 from . import stage
-from .report import Chart, Report, Table, chosen, conditions, finish, geometric_mean, parser, progress, ratio, size, spread
+from .report import (
+    Chart,
+    Report,
+    Table,
+    chosen,
+    conditions,
+    finish,
+    geometric_mean,
+    parser,
+    progress,
+    ratio,
+    size,
+    spread,
+)
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 PIECES = (KIB, 4 * KIB, 16 * KIB, 64 * KIB, 256 * KIB, MIB)
 FEW = (KIB, 64 * KIB, MIB)
 STREAMS = ("tcp", "unix")
-TITLES = {"SendFile": "file to socket", "Splice": "socket to socket", "SpliceFile": "socket to file"}
 
 
 @dataclass(frozen=True)
@@ -167,7 +179,9 @@ class Turn:
                 raise DemoError(f"{came} bytes are in the file, and not {self._count}")
 
 
-def measure(cell: Cell, crew: dict[str, stage.Actor], places: dict[str, Path], rounds: int, count: int) -> dict[str, Any]:
+def measure(
+    cell: Cell, crew: dict[str, stage.Actor], places: dict[str, Path], rounds: int, count: int
+) -> dict[str, Any]:
     """A row: each contender's seconds by turn; who begins changes."""
     names = [name for name in crew if takes_part(name, cell)]
     walls: dict[str, list[float]] = {name: [] for name in names}
@@ -196,17 +210,21 @@ def tables(rows: Sequence[dict[str, Any]], names: Sequence[str]) -> Iterator[Tab
     """What people read."""
     shown = [name for name in names if name != "go again"]
     for what, unit in (("mib_per_s", "Throughput, MiB/s"), ("cpu_ms_per_gib", "CPU of the worker, ms per GiB")):
-        lines = [[row["name"], *(f"{row[what][name]:.0f}" if name in row[what] else "–" for name in shown)] for row in rows]
+        lines = [[row["name"], *(_cell(row[what], name, 0) for name in shown)] for row in rows]
         yield Table(unit, ["", *shown], lines)
     lines = []
     for row in rows:
         line = [row["name"]]
         for what, noise in (("throughput_ratio", "spread"), ("cpu_ratio", "cpu_spread")):
-            line += [f"{row[what][name]:.2f}" if name in row[what] else "–" for name in ("stock", "go", "bare")]
+            line += [_cell(row[what], name, 2) for name in ("stock", "go", "bare")]
             line.append(f"±{100 * row[noise]:.0f} %" if noise in row else "–")
         lines.append(line)
     columns = ["", "speed/stock", "/Go", "/bare", "Go/Go", "CPU/stock", "/Go", "/bare", "Go/Go"]
     yield Table("gzc against others: its throughput over theirs, its CPU over theirs", columns, lines)
+
+
+def _cell(values: dict[str, float], name: str, digits: int) -> str:
+    return f"{values[name]:.{digits}f}" if name in values else "–"
 
 
 def summary(rows: Sequence[dict[str, Any]]) -> dict[str, float]:
@@ -280,10 +298,7 @@ def main(arguments: Sequence[str]) -> int:
                 report.figures.append(measure(cell, crew, places, rounds, count))
             except (DemoError, OSError) as exc:
                 report.failed[name] = str(exc)
-                break_out = exc
-                progress(f"  {break_out}")
-                # whoever failed may hang in the middle of a turn: the rest is not to be trusted
-                break
+                break  # whoever failed may hang in the middle of a turn: what he would say next is not to be trusted
     report.tables += tables(report.figures, names)
     report.summary = summary(report.figures)
     report.charts += charts(report.figures, names)

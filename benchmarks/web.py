@@ -71,18 +71,9 @@ class Running:
 
 
 @contextlib.contextmanager
-def on_cpu(cpu: int) -> Iterator[None]:
-    """What is started here runs on that CPU; so does this thread, until the end."""
-    before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {cpu})
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, before)
-
-
-@contextlib.contextmanager
-def python_server(app: str, worker_class: str | None, switch: dict[str, str], folder: Path, work: Path) -> Iterator[Running]:
+def python_server(
+    app: str, worker_class: str | None, switch: dict[str, str], folder: Path, work: Path
+) -> Iterator[Running]:
     """gunicorn with one worker, or gevent's own server."""
     if worker_class is None:
         with seams.program(["serve", app], switch, folder) as (child, tell):
@@ -104,10 +95,8 @@ def nginx(program: str, folder: Path, work: Path) -> Iterator[Running]:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     work.mkdir()
-    if os.geteuid() == 0:  # its worker gives up root, and has to read the files all the same
-        text = "user root;\n" + NGINX
-    else:
-        text = NGINX
+    # Its worker gives up root, and has to read the files all the same.
+    text = "user root;\n" + NGINX if os.geteuid() == 0 else NGINX
     (work / "nginx.conf").write_text(text.format(folder=work, port=port, files=folder))
     with subprocess.Popen(
         [program, "-c", work / "nginx.conf", "-p", work, "-e", work / "error.log"],
@@ -224,9 +213,11 @@ def main(arguments: Sequence[str]) -> int:
             stage.file_of(folder, count).rename(folder / f"f{count}.bin")
         signal.signal(signal.SIGALRM, _hung)
         signal.alarm(900)
-        with on_cpu(stage.WORKER_CPU):
-            other = {"nginx": stack.enter_context(nginx(installed, folder, places["disk"] / "nginx"))} if installed else {}
-        stack.enter_context(on_cpu(stage.PEER_CPU))
+        with stage.on_cpu(stage.WORKER_CPU):
+            other = (
+                {"nginx": stack.enter_context(nginx(installed, folder, places["disk"] / "nginx"))} if installed else {}
+            )
+        stack.enter_context(stage.on_cpu(stage.PEER_CPU))
         for row in chosen(SERVERS, options.only):
             progress(row)
             try:
@@ -262,7 +253,7 @@ def one_row(
     app, worker_class = SERVERS[row]
     with contextlib.ExitStack() as stack:
         servers = {}
-        with on_cpu(stage.WORKER_CPU):
+        with stage.on_cpu(stage.WORKER_CPU):
             for name, switch in SWITCHES.items():
                 place = work / f"{row} {name}".replace(" ", "-").replace(",", "")
                 servers[name] = stack.enter_context(python_server(app, worker_class, switch, folder, place))
@@ -299,5 +290,3 @@ def one_row(
 
 def _hung(_signal: int, _frame: object) -> None:
     raise DemoError("the servers take too long")
-
-
