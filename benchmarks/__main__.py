@@ -1,8 +1,12 @@
-"""``python -m benchmarks NAME [options]`` runs the benchmark of that name, ``all`` every one."""
+"""``python -m benchmarks NAME [options]`` runs the benchmark of that name, ``all`` every one.
+
+With ``all``, ``--json found.json`` becomes found-transfers.json and so on.
+"""
 
 import sys
 import time
 from importlib import import_module
+from pathlib import Path
 
 #: By name: the module, which has a ``main(arguments) -> status``.
 BENCHMARKS = {
@@ -34,9 +38,24 @@ def main() -> int:
     status, begun = 0, time.monotonic()
     for each in BENCHMARKS:
         print(f"[{time.monotonic() - begun:4.0f} s] {each}", file=sys.stderr, flush=True)
-        # seams is no contest, and has options of its own
-        status |= run(each, [] if each == "seams" else arguments)
+        mine = [_of(each, arguments, place) for place in range(len(arguments))]
+        if each == "seams":  # it has options of its own
+            mine = [*_json_only(mine), "--rounds", "1" if "--quick" in arguments else "3"]
+        status |= run(each, mine)
     return status
+
+
+def _of(name: str, arguments: list[str], place: int) -> str:
+    """An argument for one benchmark of all: a JSON file of its own."""
+    if place and arguments[place - 1] == "--json":
+        file = Path(arguments[place])
+        return str(file.with_name(f"{file.stem}-{name}{file.suffix}"))
+    return arguments[place]
+
+
+def _json_only(arguments: list[str]) -> list[str]:
+    place = arguments.index("--json") if "--json" in arguments else len(arguments)
+    return arguments[place : place + 2]
 
 
 if __name__ == "__main__":
