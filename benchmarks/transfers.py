@@ -314,8 +314,8 @@ def main(arguments: Sequence[str]) -> int:
     late = behind(report.figures)
     report.notes.append(f"Behind Go by more than Go is apart from itself: {'; '.join(late) or 'no row'}.")
     report.notes.append(
-        f"Medians of {rounds} rounds ({LEAST_ROUNDS} of a row that takes longer than {ROW:g} s); a ratio is the median of"
-        f" the rounds' own. Worker on CPU {stage.WORKER_CPU}, peers on {stage.PEER_CPU}. bare: the same calls in a"
+        f"Medians of {rounds} rounds ({LEAST_ROUNDS} of a row that takes longer than {ROW:g} s); a ratio is the median"
+        f" of the rounds' own. Worker on CPU {stage.WORKER_CPU}, peers on {stage.PEER_CPU}. bare: the same calls in a"
         " blocking loop. Go/Go: Go against Go."
     )
     report.conditions = conditions("transfers", arguments) | report.conditions
