@@ -17,7 +17,7 @@ SHELL := bash
 BIN := $(VENV)/bin
 CODE := gzc monkey tests examples benchmarks .ci/smoke.py
 FAST := -m "not slow"
-ENGINE := $(addprefix tests/test_,$(addsuffix .py,consent copy disk errors interruption pipes pool_strikes routes \
+ENGINE := $(addprefix tests/test_,$(addsuffix .py,consent copy disk errors interruption pipes pool_strikes pump routes \
     sendfile_cases stats tunnel twins wrappers))
 
 help: ## Show this list.
