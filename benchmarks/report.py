@@ -1,0 +1,186 @@
+"""What every benchmark says and how: tables, JSON, charts, and the conditions that made the figures.
+
+Rules of this file: it measures nothing. No figure leaves it without its command and its machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import platform
+import shlex
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from statistics import median
+
+PACKAGES = ("gevent", "greenlet", "gunicorn", "Flask", "Django", "uvloop")
+
+
+@dataclass
+class Table:
+    """Rows under columns; the first column is text."""
+
+    title: str
+    columns: Sequence[str]
+    rows: list[Sequence[str]]
+
+    def __str__(self) -> str:
+        head = [f"| {' | '.join(self.columns)} |", "|---|" + "--:|" * (len(self.columns) - 1)]
+        return "\n".join([f"### {self.title}", "", *head, *(f"| {' | '.join(row)} |" for row in self.rows)])
+
+
+@dataclass
+class Chart:
+    """Lines over a logarithmic axis, or bars where ``x`` is text: by name the (x, y) points."""
+
+    name: str
+    title: str
+    x: str
+    y: str
+    lines: dict[str, list[tuple[float | str, float]]]
+
+
+@dataclass
+class Report:
+    """One benchmark's findings. ``figures`` is what the tables were made of, for machines."""
+
+    name: str
+    tables: list[Table] = field(default_factory=list)
+    charts: list[Chart] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    figures: list[dict[str, object]] = field(default_factory=list)
+    summary: dict[str, float] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+    conditions: dict[str, str] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        parts = [f"## {self.name}", *map(str, self.tables), *self.notes]
+        parts += [f"**Failed** {what}: {' '.join(why.split())}" for what, why in self.failed.items()]
+        parts.append("\n".join(f"- {what}: {value}" for what, value in self.conditions.items()))
+        return "\n\n".join(parts) + "\n"
+
+
+def parser(name: str, about: str | None) -> argparse.ArgumentParser:
+    """What the command lines of all benchmarks share."""
+    made = argparse.ArgumentParser(prog=f"python -m benchmarks {name}", description=about)
+    made.add_argument("only", nargs="*", metavar="TEXT", help="only the rows with one of these in their names")
+    made.add_argument("--quick", action="store_true", help="a smoke run: it shows that all works, and measures nothing")
+    made.add_argument("--rounds", type=int, help="turns of each contender")
+    made.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
+    made.add_argument("--charts", type=Path, metavar="FOLDER", help="draw them there (needs gzc[bench])")
+    return made
+
+
+def chosen(names: Iterable[str], only: Sequence[str]) -> list[str]:
+    """The names that were asked for.
+
+    :raises SystemExit: there are none.
+    """
+    every = list(names)
+    found = [name for name in every if not only or any(text in name for text in only)]
+    if not found:
+        raise SystemExit(f"nothing to measure; the rows are: {'; '.join(every)}")
+    return found
+
+
+def conditions(name: str, arguments: Sequence[str], **more: str) -> dict[str, str]:
+    """What made the figures."""
+    processor = platform.processor() or platform.machine()
+    if Path("/proc/cpuinfo").exists():
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        processor = next((line.partition(": ")[2] for line in lines if line.startswith("model name")), processor)
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / (1 << 30)
+    return {
+        "command": shlex.join(["python", "-m", "benchmarks", name, *arguments]),
+        "machine": f"{processor}, {os.cpu_count()} CPUs, {memory:.0f} GiB, loopback",
+        "load average": " ".join(f"{one:.2f}" for one in os.getloadavg()),
+        "kernel": platform.platform(),
+        "Python": f"{platform.python_implementation()} {platform.python_version()}",
+        "packages": ", ".join(f"{package} {_version(package)}" for package in PACKAGES),
+        **more,
+    }
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "none"
+
+
+def finish(report: Report, options: argparse.Namespace) -> int:
+    """Print it, write it, draw it; 1 where something failed."""
+    if options.charts:
+        report.notes += _draw(report, options.charts)
+    print(report)
+    if options.json:
+        options.json.write_text(json.dumps(asdict(report), indent=1) + "\n")
+    return 1 if report.failed else 0
+
+
+def _draw(report: Report, folder: Path) -> list[str]:
+    try:
+        import matplotlib as mpl
+    except ImportError:
+        return ["No charts: they need matplotlib (pip install 'gzc[bench]')."]
+    mpl.use("Agg")
+    from matplotlib import pyplot
+
+    folder.mkdir(parents=True, exist_ok=True)
+    made = []
+    for chart in report.charts:
+        figure, axes = pyplot.subplots(figsize=(7, 4))
+        for number, (label, points) in enumerate(chart.lines.items()):
+            xs, ys = zip(*points, strict=True)
+            if isinstance(xs[0], str):
+                width = 0.8 / len(chart.lines)
+                axes.bar([place + number * width for place in range(len(xs))], ys, width, label=label)
+                axes.set_xticks([place + 0.4 - width / 2 for place in range(len(xs))], xs, rotation=20, fontsize=7)
+            else:
+                axes.plot(xs, ys, marker="o", label=label)
+                axes.set_xscale("log", base=2)
+        axes.set(title=chart.title, xlabel=chart.x, ylabel=chart.y, ylim=(0, None))
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize=7)
+        figure.tight_layout()
+        file = folder / f"{report.name}-{chart.name}.svg"
+        figure.savefig(file)
+        pyplot.close(figure)
+        made.append(f"{file.name}: {chart.title}")
+    return ["Charts: " + "; ".join(made)]
+
+
+def geometric_mean(values: Iterable[float]) -> float:
+    """Of ratios, which an arithmetic mean would misjudge."""
+    logs = [math.log(value) for value in values]
+    return math.exp(sum(logs) / len(logs)) if logs else math.nan
+
+
+def ratio(ours: Sequence[float], theirs: Sequence[float]) -> float:
+    """The median of the turns' own ratios: neighbours in time share the noise of the machine."""
+    return median(a / b for a, b in zip(ours, theirs, strict=True))
+
+
+def spread(one: Sequence[float], two: Sequence[float]) -> float:
+    """How far two equal contenders were apart: what is less says nothing."""
+    apart = [abs(math.log(a / b)) for a, b in zip(one, two, strict=True)]
+    return math.expm1(max(median(apart), abs(math.log(ratio(one, two)))))
+
+
+def size(count: float) -> str:
+    """Bytes as people write them."""
+    for unit in ("B", "KiB", "MiB"):
+        if count < 1024:
+            return f"{count:g} {unit}"
+        count /= 1024
+    return f"{count:g} GiB"
+
+
+def progress(text: str) -> None:
+    """Say on stderr what is under way."""
+    print(text, file=sys.stderr, flush=True)

@@ -1,0 +1,87 @@
+"""The pump's own choice: when an end that answers EAGAIN is tried again, and when it is waited for.
+
+Rules: no kernel here; a mover that plays a script, and ends that count how often they are waited for.
+"""
+
+from typing import Any
+
+from gzc import _pump, _stats
+from gzc._endpoint import Sink, Source
+from gzc._movers import Mover
+
+SOURCE, SINK = "source is empty", "sink is full"
+BIG = _pump.WORTH
+SMALL = _pump.WORTH - 1
+WAIT = "wait"
+
+
+class _Script(Mover):
+    """Plays bytes moved and EAGAINs, and writes down each wait among the calls."""
+
+    name = "splice"
+
+    def __init__(self, steps: list[Any]) -> None:
+        super().__init__(Source(None), Sink(None))
+        self.steps = steps
+        self.log: list[Any] = []
+        for end in (self.source, self.sink):
+            end.waitable = True
+            end.wait = lambda: self.log.append(WAIT)  # type: ignore[method-assign]
+
+    def __call__(self, left: float) -> int:
+        step = self.steps.pop(0) if self.steps else 0
+        self.log.append(step)
+        self.blocked_on = self.source if step == SOURCE else self.sink
+        if step in (SOURCE, SINK):
+            raise BlockingIOError
+        return int(step)
+
+
+def _play(*steps: Any) -> list[Any]:
+    mover = _Script(list(steps))
+    _pump.pump(mover, float("inf"), mover.sink, _stats.Tally(mover))
+    assert not mover.steps
+    return mover.log[:-1]  # without the 0 at the end
+
+
+def _waits(*steps: Any) -> list[int]:
+    """After how many calls each wait came, since the one before."""
+    gaps, calls = [], 0
+    for entry in _play(*steps):
+        calls += 1
+        if entry == WAIT:
+            gaps.append(calls - 1)
+            calls = 0
+    return gaps
+
+
+def test_a_sink_that_drains_at_once_is_not_waited_for() -> None:
+    """To sleep and be woken costs twenty times the call."""
+    assert WAIT not in _play(BIG, SINK, BIG, *[SINK] * _pump.MOST_TRIES, BIG)
+
+
+def test_beside_a_slow_sink_each_vain_round_halves_the_tries() -> None:
+    """So a slow peer costs two calls a wait and not twelve; and one that is quick again gets all of them."""
+    most, least = _pump.MOST_TRIES, _pump.LEAST_TRIES
+    halved = most // 2
+    slow = [SINK] * (most + 1) + [BIG] + [SINK] * (halved + 1) + [BIG]
+    assert _waits(*slow) == [most + 1, 1 + halved + 1]
+    while halved > least:
+        halved = max(halved // 2, least)
+        slow += [*[SINK] * (halved + 1), BIG]
+    assert _waits(*slow, *[SINK] * (least + 1), BIG)[-1] == 1 + least + 1
+    quick = [*[SINK] * least, BIG]
+    assert _waits(*slow, *quick, *[SINK] * (most + 1), BIG)[-1] >= most + 1
+
+
+def test_a_source_is_tried_again_only_while_it_gives_large_steps() -> None:
+    """Small pieces have to gather: asked for at once, each would cost a call or two of its own."""
+    assert WAIT not in _play(BIG, SOURCE, BIG)
+    assert _play(SMALL, SOURCE, BIG) == [SMALL, SOURCE, WAIT, BIG]
+    assert _play(SOURCE, BIG) == [SOURCE, WAIT, BIG]
+
+
+def test_an_end_that_is_woken_in_vain_is_waited_for_at_once() -> None:
+    """A wake-up that brought nothing earns no new tries: that would be a spin."""
+    vain = [SINK] * (_pump.MOST_TRIES + 1)
+    assert _play(*vain, SINK, SINK, BIG) == [*vain, WAIT, SINK, WAIT, SINK, WAIT, BIG]
