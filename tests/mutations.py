@@ -79,7 +79,7 @@ MUTANTS = (
         "gzc/_sockets.py",
         "self.fileno = sock.fileno  #",
         "number = sock.fileno()\n        self.fileno = lambda: number  #",
-        *("sendfile_cases", "o15_o16 or o16_nothing"),
+        *("machine", "o15_a_socket"),
     ),
     _mutant(
         "a file's descriptor is asked for again (O15)",
@@ -93,7 +93,7 @@ MUTANTS = (
         "gzc/_pipes.py",
         "self.fileno = obj.fileno  #",
         "number = obj.fileno()\n        self.fileno = lambda: number  #",
-        *("machine", "o15_a_pipe"),
+        *("machine", "o15_a_pipe or o16_nothing"),
     ),
     _mutant(
         "waiting is done on the socket's own watcher (G2)",

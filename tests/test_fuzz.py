@@ -527,6 +527,7 @@ def tried(setting: dict[str, Any], history: list[tuple[str, dict[str, Any]]]) ->
     machine.nothing_is_left()
 
 
+@pytest.mark.timeout(24 * 3600 if NIGHTLY else 120)
 @PROFILE
 @given(setting=SETTING, history=st.lists(st.one_of(STRATEGIES), min_size=STEPS // 2, max_size=STEPS))
 def test_random_histories(setting: dict[str, Any], history: list[tuple[str, dict[str, Any]]]) -> None:

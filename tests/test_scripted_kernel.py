@@ -12,7 +12,6 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import gevent
 import pytest
@@ -21,7 +20,7 @@ import gzc
 from gzc import _hub, _syscalls
 
 from ._ends import CHUNK, MIB, PATIENCE, Ends, error, open_fds_unchanged, payload
-from ._pairs import HEAD, SINKS, SOURCES, Scripted
+from ._pairs import HEAD, SINKS, SOURCES, Scripted, raised
 
 CONTENT = payload(MIB + 77)
 
@@ -104,9 +103,9 @@ def test_every_truth_at_every_call_goes_up_and_is_gone_on_from(
             given, taken = SOURCES[source](ends, CONTENT, 100_000), SINKS[sink](ends)
             Scripted(patch, call, {at: error(getattr(errno, name))}, others=CHUNK // 2, count_at=_count_at(call))
             transfer = gzc.Transfer(given.obj, taken.obj)
-            with gzc.trace() as t, gevent.Timeout(PATIENCE), pytest.raises(OSError, match="") as caught:
-                transfer.run()
-            assert caught.value.errno == getattr(errno, name)
+            with gzc.trace() as t, gevent.Timeout(PATIENCE):
+                exc = raised(OSError, transfer.run)
+            assert exc.errno == getattr(errno, name)
             assert t.refused == []
             assert transfer.exact
             assert transfer.run() == len(CONTENT)
@@ -224,8 +223,20 @@ def _injected(tmp_path: Path, inject: str, *args: str) -> str:
     log = tmp_path / "calls"
     call = inject.partition(":")[0]
     done = subprocess.run(
-        [strace, "-f", "-o", str(log), "-e", f"trace={call}", "-e", f"inject={inject}", sys.executable, "-c", PROGRAM]
-        + list(args),
+        [
+            strace,
+            "-f",
+            "-o",
+            str(log),
+            "-e",
+            f"trace={call}",
+            "-e",
+            f"inject={inject}",
+            sys.executable,
+            "-c",
+            PROGRAM,
+            *args,
+        ],
         capture_output=True,
         text=True,
         timeout=PATIENCE * 3,
