@@ -456,3 +456,38 @@ def test_m9_o10_makefile_above_tls_is_never_bypassed(ends: Ends, certificates: A
     assert sink == CONTENT
     out = ends.keep(client.makefile("wb"))
     assert gzc.explain(ends.file(CONTENT), out).mechanism == "userspace"
+
+
+# -- what the documentation promises, and no more ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("family", ["tcp", "unix"])
+def test_f7_a_page_that_is_on_its_way_is_still_the_files(
+    ends: Ends, monkeypatch: pytest.MonkeyPatch, family: str
+) -> None:
+    """F7: what is overwritten before the peer has read it arrives as it is then; through user space it does not."""
+    for disable, arrives in (("", b"new"), ("sendfile,splice", b"old")):
+        monkeypatch.setattr(gzc.config, "disable", disable)
+        path = ends.path(b"old" + CONTENT[: 100 * 1024])
+        here, there = ends.pair(family)
+        assert gzc.copy(ends.keep(open(path, "rb")), here, 50_000) == 50_000
+        with path.open("r+b") as file:
+            file.write(b"new")
+        assert ends.peer(there).take(50_000) == arrives + CONTENT[:49_997]
+
+
+@pytest.mark.parametrize("source", ["file", "unix", "bytes"])
+def test_o5_a_target_that_was_read_and_sought_is_written_where_it_stands(ends: Ends, source: str) -> None:
+    """O5: 'r+b', read ahead, sought within what was read: the descriptor is elsewhere, and later writes go on behind."""
+    path = ends.path(before := payload(MIB, 7))
+    file = ends.keep(open(path, "r+b"))
+    file.read(100)
+    file.seek(20)
+    content = CONTENT[:70_000]
+    given: Any = content if source == "bytes" else SOURCES[source](ends, content, MIB).obj
+    assert gzc.copy(given, file) == len(content)
+    assert file.tell() == 20 + len(content)
+    file.write(b"behind")
+    file.close()
+    expected = before[:20] + content + b"behind" + before[20 + len(content) + 6 :]
+    assert path.read_bytes() == expected
