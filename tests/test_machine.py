@@ -12,7 +12,9 @@ import fcntl
 import os
 import platform
 import shutil
+import socket as native
 import subprocess
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -491,3 +493,26 @@ def test_o5_a_target_that_was_read_and_sought_is_written_where_it_stands(ends: E
     file.close()
     expected = before[:20] + content + b"behind" + before[20 + len(content) + 6 :]
     assert path.read_bytes() == expected
+
+
+def test_tunnels_of_which_one_half_has_ended_keep_no_buffer(ends: Ends) -> None:
+    """Each confirms its end by a read, and lived on with the 256 KiB of it: 3.6 GiB when 10,000 ended at once."""
+    pairs = [(ends.unix(), ends.unix()) for _ in range(100)]
+    running = [ends.spawn(gzc.tunnel, here[1], far[1]) for here, far in pairs]
+    gevent.sleep(0.01)
+    tracemalloc.start()
+    try:
+        for here, far in pairs:
+            here[0].shutdown(native.SHUT_WR)
+            with gevent.Timeout(PATIENCE):
+                assert far[0].recv(1) == b""
+        assert not any(one.ready() for one in running)
+        held, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held < 100 * 16 * 1024
+    assert peak < MIB + held
+    for _, far in pairs:
+        far[0].shutdown(native.SHUT_WR)
+    gevent.joinall(running, timeout=PATIENCE)
+    assert all(one.value == (0, 0) for one in running)

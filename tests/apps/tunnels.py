@@ -47,7 +47,15 @@ def state() -> dict[str, Any]:
     fds = os.listdir("/proc/self/fd")
     resident = int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     alive = sum(isinstance(one, greenlet.greenlet) and not one.dead for one in gc.get_objects())
-    return {**counts, "descriptors": len(fds), "greenlets": alive, "resident": resident}
+    pipes = sum(is_pipe(fd) for fd in fds)
+    return {**counts, "descriptors": len(fds), "pipes": pipes, "greenlets": alive, "resident": resident}
+
+
+def is_pipe(fd: str) -> bool:
+    try:
+        return os.readlink(f"/proc/self/fd/{fd}").startswith("pipe:")
+    except OSError:
+        return False
 
 
 def listen() -> Any:
