@@ -8,6 +8,7 @@ for storage is a job for the pool.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import io
 import os
@@ -162,6 +163,25 @@ class SectionSource(FileSource):
         Source.settle(self, count)
 
 
+class _lent:
+    """``data`` for the time of one call: a thread's frames may keep it longer, and the memory below from growing.
+
+    One that is still in the call keeps what it writes.
+    """
+
+    __slots__ = ("_piece",)
+
+    def __init__(self, data: memoryview) -> None:
+        self._piece = data[:]
+
+    def __enter__(self) -> memoryview:
+        return self._piece
+
+    def __exit__(self, *_: object) -> None:
+        with contextlib.suppress(BufferError):
+            self._piece.release()
+
+
 class FileSink(_FileEnd, Sink):
     """A regular file, written at its logical position."""
 
@@ -183,7 +203,8 @@ class FileSink(_FileEnd, Sink):
 
     def write(self, data: memoryview) -> int:
         self.job = None
-        taken: int = self.do(self.swift(len(data)), _syscalls.write_at, (self.fileno(),), data, self._next)
+        with _lent(data) as piece:
+            taken: int = self.do(self.swift(len(piece)), _syscalls.write_at, (self.fileno(),), piece, self._next)
         self._next += taken
         return taken
 
@@ -200,7 +221,8 @@ class AppendSink(FileSink):
 
     def write(self, data: memoryview) -> int:
         self.job = None
-        return int(self.do(self.swift(len(data)), _syscalls.write, (self.fileno(),), data))
+        with _lent(data) as piece:
+            return int(self.do(self.swift(len(piece)), _syscalls.write, (self.fileno(),), piece))
 
     def settle(self, count: int) -> None:
         hung = self.job is not None and self.job.result is None  # it holds a lock that a seek to the end needs

@@ -10,6 +10,7 @@ for each run of the tests. ``GZC_FUZZ_SHRINK=1`` makes a failing one smaller.
 
 from __future__ import annotations
 
+import io
 import os
 import tempfile
 import time
@@ -551,3 +552,23 @@ def test_a_read_of_a_file_that_is_struck_by_anything_leaves_the_count_exact(ends
     assert (transfer.exact, transfer.moved, file.tell()) == (True, 0, 0)
     assert transfer.run() == KIB
     assert sink == payload(KIB)
+
+
+@pytest.mark.usefixtures("remote")
+@pytest.mark.parametrize("mode", ["wb", "ab"])
+def test_memory_can_grow_again_while_a_thread_still_has_its_last_job(
+    ends: Ends, monkeypatch: pytest.MonkeyPatch, mode: str
+) -> None:
+    """A thread of the pool keeps what it was given until it has given its answer, and a moment longer."""
+    kept, work = [], _disk.Job._work
+
+    def slow_to_forget(self: Any, *args: Any) -> Any:
+        kept.append(args)
+        return work(self, *args)
+
+    monkeypatch.setattr(_disk.Job, "_work", slow_to_forget)
+    memory = io.BytesIO(payload(100 * KIB))
+    assert gzc.copy(memory, ends.file(mode=mode)) == 100 * KIB
+    assert kept
+    memory.seek(0, os.SEEK_END)
+    memory.write(b"more")
