@@ -75,7 +75,7 @@ test-libuv: $(BIN)/.extra-test ## The fast tests of the engine on gevent's libuv
 
 # Thousands of random histories, about ten minutes. GZC_FUZZ_EXAMPLES=n tries any number.
 fuzz: $(BIN)/.extra-test ## Random histories of copies, thousands of them.
-	HYPOTHESIS_PROFILE=nightly $(BIN)/pytest -q tests/test_fuzz.py $(ARGS)
+	HYPOTHESIS_PROFILE=nightly $(BIN)/pytest -q tests/test_fuzz.py tests/test_fuzz_tunnel.py $(ARGS)
 
 mutations: $(BIN)/.extra-test ## Take each remedy away in turn: a test must notice (ten minutes).
 	$(BIN)/python -m tests.mutations $(ARGS)

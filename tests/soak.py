@@ -50,7 +50,7 @@ def must(holds: bool, what: str) -> None:
         raise Wrong(what)
 
 
-# -- clients -----------------------------------------------------------------------------------------------------------
+# -- clients ---------------------------------------------------------------------------------------------------------
 
 
 class Conversation:
@@ -193,7 +193,7 @@ class Load:
         return True
 
 
-# -- servers -----------------------------------------------------------------------------------------------------------
+# -- servers ---------------------------------------------------------------------------------------------------------
 
 
 class Tunnels:
@@ -232,6 +232,7 @@ def silence(server: Gunicorn, tunnels: Tunnels) -> tuple[dict[str, Any], dict[st
     """The states of both once nobody is connected: their idle threads have to end first."""
     deadline = time.monotonic() + PATIENCE
     last = None
+    time.sleep(6)  # longer than an idle thread of the pool lives
     while True:
         with server.connect() as client:
             mine = json.loads(client.get("/state").body)
@@ -241,7 +242,7 @@ def silence(server: Gunicorn, tunnels: Tunnels) -> tuple[dict[str, Any], dict[st
             return mine, theirs
         must(time.monotonic() < deadline, f"no silence: {mine} {theirs}")
         last = quiet
-        time.sleep(6)  # longer than an idle thread of the pool lives
+        time.sleep(1)
 
 
 def a_round(load: Load, clients: int, seconds: float) -> None:
@@ -301,7 +302,7 @@ def soak(seconds: float, clients: int, seed: int) -> dict[str, Any]:
         }
 
 
-# -- idle tunnels --------------------------------------------------------------------------------------------------------
+# -- idle tunnels ----------------------------------------------------------------------------------------------------
 
 
 @contextlib.contextmanager
@@ -367,7 +368,7 @@ def idle_tunnels(count: int) -> dict[str, Any]:
             gevent.sleep(0.2)
         must(after["greenlets"] <= before["greenlets"], f"greenlets left: {before} {after}")
         grown = after["resident"] - full["resident"]
-        must(grown < SLACK, f"{grown / MIB:.0f} MiB more resident once {count} tunnels had ended than while they idled")
+        must(grown < SLACK, f"{grown / MIB:.0f} MiB more resident when {count} tunnels had ended than while idle")
         per = (full["descriptors"] - before["descriptors"]) / count
         must(per <= 2.01, f"{per} descriptors for each idle tunnel")  # a few pipes may be in the pool
         return {

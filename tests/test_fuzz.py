@@ -131,7 +131,7 @@ class Copying:
         self.drained = 0
         self.position = 0
 
-    # -- the model ---------------------------------------------------------------------------------------
+    # -- the model ---------------------------------------------------------------------------------------------------
 
     @property
     def running(self) -> bool:
@@ -214,7 +214,7 @@ class Copying:
             if not self.held:
                 assert not _hub._claims
 
-    # -- copies ------------------------------------------------------------------------------------------
+    # -- copies ------------------------------------------------------------------------------------------------------
 
     @step(
         lambda self: not self.running and self.transfer is None,
@@ -314,7 +314,7 @@ class Copying:
         with pytest.raises(gzc.BusyError):
             gzc.copy(self.source.obj, self.sink.obj, 1)
 
-    # -- the program, between copies ----------------------------------------------------------------------
+    # -- the program, between copies ---------------------------------------------------------------------------------
 
     @step(lambda self: not self.running and self.taken < len(self.fed) and not self.source.broken, count=SIZES)
     def read(self, count: int) -> None:
@@ -415,7 +415,7 @@ class Copying:
                 return False
         return clean and gzc.copy(b"child", bytearray()) == 5
 
-    # -- the far ends, at any time ---------------------------------------------------------------------------
+    # -- the far ends, at any time -----------------------------------------------------------------------------------
 
     @step(lambda self: not self.source.ended and not self.source.broken and len(self.fed) < MOST, count=SIZES, often=5)
     def feed(self, count: int) -> None:
@@ -448,7 +448,7 @@ class Copying:
         self.sink.die()
         self.sink.dead = True
 
-    # -- the end -------------------------------------------------------------------------------------------
+    # -- the end -----------------------------------------------------------------------------------------------------
 
     def _sink_is_right(self) -> None:
         """All that was put must be there, and nothing else."""
@@ -537,7 +537,7 @@ def test_random_histories(setting: dict[str, Any], history: list[tuple[str, dict
     tried(setting, history)
 
 
-# -- what it has found ---------------------------------------------------------------------------------------------
+# -- what it has found -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.usefixtures("remote")

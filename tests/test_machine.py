@@ -25,12 +25,12 @@ from gevent import ssl as gssl
 import gzc
 from gzc import _pipe, _syscalls
 
-from ._ends import MIB, PATIENCE, Ends, payload, python
+from ._ends import MIB, PATIENCE, Ends, Script, arrives, payload, python
 from ._pairs import SINKS, SOURCES, Scripted, raised
 
 CONTENT = payload(MIB + 5)
 
-# -- a sandbox -----------------------------------------------------------------------------------------------------
+# -- a sandbox -------------------------------------------------------------------------------------------------------
 
 #: linux/audit.h and the tables of system calls.
 NUMBERS = {
@@ -151,7 +151,7 @@ def test_c18_the_kill_switch_in_the_environment(disable: str, file: str, unix: s
     assert python(DISABLED, env={"GZC_DISABLE": disable}).split("\n")[:2] == [file, unix]
 
 
-# -- tables that are full ----------------------------------------------------------------------------------------------
+# -- tables that are full --------------------------------------------------------------------------------------------
 
 FULL = """
 import errno, os, resource, sys, tempfile
@@ -231,7 +231,7 @@ def test_c21_the_file_size_limit_by_every_way(ends: Ends, disable: str) -> None:
     assert sink.read_bytes() == CONTENT[:300_000]
 
 
-# -- targets that refuse -----------------------------------------------------------------------------------------------
+# -- targets that refuse ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.root
@@ -302,7 +302,7 @@ def test_a_read_only_file_system_is_erofs_before_anything(ends: Ends, tmp_path: 
         subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
-# -- pipes and numbers -------------------------------------------------------------------------------------------------
+# -- pipes and numbers -----------------------------------------------------------------------------------------------
 
 
 def test_o15_a_pipe_whose_number_is_somebody_elses_when_the_copy_wakes_up(ends: Ends) -> None:
@@ -460,7 +460,17 @@ def test_m9_o10_makefile_above_tls_is_never_bypassed(ends: Ends, certificates: A
     assert gzc.explain(ends.file(CONTENT), out).mechanism == "userspace"
 
 
-# -- what the documentation promises, and no more ----------------------------------------------------------------------
+def test_b3_no_call_is_asked_for_more_than_a_chunk(ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
+    """B3: one sendfile goes on as long as the peer drains, and holds the hub meanwhile: each call is cut."""
+    here, there = ends.unix()
+    peer = ends.reading(there)
+    script = Script(monkeypatch)
+    assert gzc.copy(ends.file(CONTENT), here) == len(CONTENT)
+    assert max(count for _, count in script.asks) == gzc.config.chunk < len(CONTENT)
+    assert arrives(here, peer) == CONTENT
+
+
+# -- what the documentation promises, and no more --------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("family", ["tcp", "unix"])
@@ -468,19 +478,19 @@ def test_f7_a_page_that_is_on_its_way_is_still_the_files(
     ends: Ends, monkeypatch: pytest.MonkeyPatch, family: str
 ) -> None:
     """F7: what is overwritten before the peer has read it arrives as it is then; through user space it does not."""
-    for disable, arrives in (("", b"new"), ("sendfile,splice", b"old")):
+    for disable, first in (("", b"new"), ("sendfile,splice", b"old")):
         monkeypatch.setattr(gzc.config, "disable", disable)
         path = ends.path(b"old" + CONTENT[: 100 * 1024])
         here, there = ends.pair(family)
         assert gzc.copy(ends.keep(open(path, "rb")), here, 50_000) == 50_000
         with path.open("r+b") as file:
             file.write(b"new")
-        assert ends.peer(there).take(50_000) == arrives + CONTENT[:49_997]
+        assert ends.peer(there).take(50_000) == first + CONTENT[:49_997]
 
 
 @pytest.mark.parametrize("source", ["file", "unix", "bytes"])
 def test_o5_a_target_that_was_read_and_sought_is_written_where_it_stands(ends: Ends, source: str) -> None:
-    """O5: 'r+b', read ahead, sought within what was read: the descriptor is elsewhere, and later writes go on behind."""
+    """O5: 'r+b', read ahead, then sought: the descriptor is elsewhere, and later writes go on behind."""
     path = ends.path(before := payload(MIB, 7))
     file = ends.keep(open(path, "r+b"))
     file.read(100)

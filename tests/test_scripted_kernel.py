@@ -174,7 +174,7 @@ def test_no_pipe_to_be_had_at_any_time(
     assert taken.content() == HEAD + CONTENT
 
 
-# -- the kernel itself, through strace ---------------------------------------------------------------------------
+# -- the kernel itself, through strace -------------------------------------------------------------------------------
 
 PROGRAM = """
 import errno, os, sys, tempfile
