@@ -8,11 +8,11 @@ for storage is a job for the pool.
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import io
 import os
 import stat
+from collections.abc import Callable
 from typing import Any
 
 from . import _disk, _syscalls
@@ -163,25 +163,6 @@ class SectionSource(FileSource):
         Source.settle(self, count)
 
 
-class _lent:
-    """``data`` for the time of one call: a thread's frames may keep it longer, and the memory below from growing.
-
-    One that is still in the call keeps what it writes.
-    """
-
-    __slots__ = ("_piece",)
-
-    def __init__(self, data: memoryview) -> None:
-        self._piece = data[:]
-
-    def __enter__(self) -> memoryview:
-        return self._piece
-
-    def __exit__(self, *_: object) -> None:
-        with contextlib.suppress(BufferError):
-            self._piece.release()
-
-
 class FileSink(_FileEnd, Sink):
     """A regular file, written at its logical position."""
 
@@ -202,11 +183,19 @@ class FileSink(_FileEnd, Sink):
         return 0 if _syscalls.answered(exc) else self.late()
 
     def write(self, data: memoryview) -> int:
-        self.job = None
-        with _lent(data) as piece:
-            taken: int = self.do(self.swift(len(piece)), _syscalls.write_at, (self.fileno(),), piece, self._next)
+        taken = self._write(_syscalls.write_at, data, self._next)
         self._next += taken
         return taken
+
+    def _write(self, call: Callable[..., int], data: memoryview, *where: int) -> int:
+        """``call`` with a view of its own: a thread's frames may keep it for longer, and memory from growing."""
+        self.job = None
+        piece = data[:]
+        try:
+            return int(self.do(self.swift(len(piece)), call, (self.fileno(),), piece, *where))
+        finally:
+            if self.job is None or self.job.result is not None:  # else a thread has still to write it
+                piece.release()
 
     def settle(self, count: int) -> None:
         super().settle(count)
@@ -220,9 +209,7 @@ class AppendSink(FileSink):
     note = "file opened with O_APPEND"
 
     def write(self, data: memoryview) -> int:
-        self.job = None
-        with _lent(data) as piece:
-            return int(self.do(self.swift(len(piece)), _syscalls.write, (self.fileno(),), piece))
+        return self._write(_syscalls.write, data)
 
     def settle(self, count: int) -> None:
         hung = self.job is not None and self.job.result is None  # it holds a lock that a seek to the end needs
