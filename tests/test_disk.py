@@ -34,6 +34,7 @@ CONTENT = _fuse.content()
 GAP = 0.3  # FUSE answers after 0.5
 _numbers = itertools.count()  # each file of its own: the kernel lets those of one file wait for each other
 Lock = monkey.get_original("threading", "Event")
+get_ident = monkey.get_original("threading", "get_ident")
 
 
 @contextlib.contextmanager
@@ -70,14 +71,16 @@ def fuse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 class Held:
-    """One call of gzc's held in its thread until it is let go; then it is made."""
+    """One of the calls that gzc makes in its threads is held there until it is let go; then it is made."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, name: str, at: int = 1) -> None:
         self.begun, self.go, self.over = Lock(), Lock(), Lock()
         self.calls = 0
-        real = getattr(_syscalls, name)
+        real, hubs_thread = getattr(_syscalls, name), get_ident()
 
         def held(*args: Any) -> int:
+            if get_ident() == hubs_thread:
+                return real(*args)  # type: ignore[no-any-return]
             self.calls += 1
             if self.calls != at:
                 return real(*args)  # type: ignore[no-any-return]
@@ -197,7 +200,7 @@ def test_a_thread_never_has_the_socket(
     """It fills our pipe: what it does after an interruption reaches nobody, and the transfer stays exact."""
     content = payload(MIB + 3)
     source, taken = ends.file(content), SINKS[sink](ends)
-    held = Held(monkeypatch, "splice", at=3 if sink != "/dev/null" else 1)
+    held = Held(monkeypatch, "splice", at=2 if sink != "/dev/null" else 1)
     transfer = gzc.Transfer(source, taken.obj)
     copying = ends.spawn(raised, gevent.Timeout, transfer.run)
     held.wait_begun()
