@@ -5,6 +5,8 @@ PYTHON ?= python3
 VENV ?= .venv
 # Passed on: make test ARGS='-k sendfile', make demo ARGS=--quick
 ARGS ?=
+# Seconds of `make soak`.
+SOAK ?= 60
 
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -12,7 +14,8 @@ SHELL := bash
 # Two pips in one environment break each other, so -j means nothing here.
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help demo bench test test-all test-libuv conformance coverage lint format docs dist clean FORCE
+.PHONY: help demo bench test test-all test-libuv conformance coverage fuzz mutations soak versions nightly lint format \
+    docs dist clean FORCE
 
 BIN := $(VENV)/bin
 CODE := gzc monkey tests examples benchmarks .ci/smoke.py
@@ -73,8 +76,31 @@ test-libuv: $(BIN)/.extra-test ## The fast tests of the engine on gevent's libuv
 	    GEVENT_LOOP=libuv $(BIN)/pytest -q $(FAST) "$$module" $(ARGS) </dev/null || failed="$$failed $$module"; \
 	done; [ -z "$$failed" ] || { echo "on libuv:$$failed" >&2; exit 1; }
 
+# Thousands of random histories, about ten minutes. GZC_FUZZ_EXAMPLES=n tries any number.
+fuzz: $(BIN)/.extra-test ## Random histories of copies, thousands of them.
+	HYPOTHESIS_PROFILE=nightly $(BIN)/pytest -q tests/test_fuzz.py tests/test_fuzz_tunnel.py $(ARGS)
+
+mutations: $(BIN)/.extra-test ## Take each remedy away in turn: a test must notice (ten minutes).
+	$(BIN)/python -m tests.mutations $(ARGS)
+
+soak: $(BIN)/.extra-test ## Hundreds of clients against gunicorn and a tunnel, for SOAK seconds; 10,000 idle tunnels.
+	$(BIN)/python -m tests.soak --seconds $(SOAK) $(ARGS)
+
+# gevent's and gunicorn's oldest that setup.cfg allows, where there are wheels for that Python, and their newest.
+versions: $(BIN)/.venv ## The fast tests on every Python here, libev and libuv, oldest and newest gevent and gunicorn.
+	@.ci/versions $(ARGS)
+
+nightly: ## All that takes long: fuzz, soak (SOAK=600), mutations, conformance, versions.
+	$(MAKE) --no-print-directory fuzz
+	$(MAKE) --no-print-directory soak SOAK=600
+	$(MAKE) --no-print-directory mutations
+	$(MAKE) --no-print-directory conformance
+	$(MAKE) --no-print-directory versions
+
 coverage: $(BIN)/.extra-test ## All tests, and which lines and branches they reach.
-	$(BIN)/coverage run $(BIN)/pytest $(ARGS)
+	@rm -f .coverage .coverage.*
+	-$(BIN)/coverage run $(BIN)/pytest $(ARGS)
+	$(BIN)/coverage combine -q
 	$(BIN)/coverage report
 
 # gzc.monkey lives beside gzc/, not in it, and mypy knows no package_dir: build/types holds the two as they
@@ -102,5 +128,5 @@ dist: $(BIN)/.extra-dist ## sdist and wheel; the wheel must work in an empty env
 	PYTHON="$(BIN)/python" .ci/check-dist dist
 
 clean: ## Remove everything these targets have made, the environments too.
-	rm -rf .venv .venv-3.* build dist *.egg-info .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-* build dist *.egg-info .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find gzc monkey tests examples .ci -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true

@@ -155,6 +155,10 @@ class Source(End):
         """Up to ``count`` bytes, empty at end of file. The view is valid until the next call."""
         raise TypeError(f"{self!r} does not say how to be read")
 
+    def despite(self, exc: BaseException) -> int | None:
+        """A read that can be made again has moved nothing, whatever struck it."""
+        return 0 if self.rewindable else super().despite(exc)
+
     def settle(self, count: int) -> None:
         if self.limit is not None:
             self.limit -= count

@@ -12,6 +12,7 @@ import fcntl
 import io
 import os
 import stat
+from collections.abc import Callable
 from typing import Any
 
 from . import _disk, _syscalls
@@ -208,10 +209,19 @@ class FileSink(_FileEnd, Sink):
         return 0 if _syscalls.answered(exc) else self.late()
 
     def write(self, data: memoryview) -> int:
-        self.job = None
-        taken: int = self.do(self.swift(len(data)), _syscalls.write_at, (self.fileno(),), data, self._next)
+        taken = self._write(_syscalls.write_at, data, self._next)
         self._next += taken
         return taken
+
+    def _write(self, call: Callable[..., int], data: memoryview, *where: int) -> int:
+        """``call`` with a view of its own: a thread's frames may keep it for longer, and memory from growing."""
+        self.job = None
+        piece = data[:]
+        try:
+            return int(self.do(self.swift(len(piece)), call, (self.fileno(),), piece, *where))
+        finally:
+            if self.job is None or self.job.result is not None:  # else a thread has still to write it
+                piece.release()
 
     def settle(self, count: int) -> None:
         super().settle(count)
@@ -228,8 +238,7 @@ class AppendSink(FileSink):
         """The kernel keeps writers apart."""
 
     def write(self, data: memoryview) -> int:
-        self.job = None
-        return int(self.do(self.swift(len(data)), _syscalls.write, (self.fileno(),), data))
+        return self._write(_syscalls.write, data)
 
     def settle(self, count: int) -> None:
         hung = self.job is not None and self.job.result is None  # it holds a lock that a seek to the end needs

@@ -69,9 +69,9 @@ class Mover(ABC):
         :raises Declined: this mover cannot go on; another may.
         """
 
+    @abstractmethod
     def despite(self, exc: BaseException) -> int | None:
         """How many bytes the call delivered that raised ``exc``; None when nobody can know."""
-        return self.sink.despite(exc)
 
     def close(self) -> bytes:
         """End this mover's turn and hand back what it took from the source and did not deliver."""
