@@ -31,6 +31,7 @@ FLOORS = {
     "_syscalls": 1,
     "_stats": 1,
     "_hub": 1,
+    "_trace": 2,
     "_pipe": 2,
     "_disk": 2,
     "_endpoint": 2,
