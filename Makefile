@@ -12,7 +12,7 @@ SHELL := bash
 # Two pips in one environment break each other, so -j means nothing here.
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help demo bench test test-all test-libuv conformance coverage lint format dist clean FORCE
+.PHONY: help demo bench test test-all test-libuv conformance coverage lint format docs dist clean FORCE
 
 BIN := $(VENV)/bin
 CODE := gzc monkey tests examples benchmarks .ci/smoke.py
@@ -89,6 +89,9 @@ lint: $(BIN)/.extra-lint build/types ## ruff check, ruff format --check, mypy --
 format: $(BIN)/.extra-lint ## Let ruff repair and format the code.
 	$(BIN)/ruff check --fix $(wildcard $(CODE))
 	$(BIN)/ruff format $(wildcard $(CODE))
+
+docs: $(BIN)/.extra-docs build/types ## The documentation as web pages, in build/site; a warning is an error.
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet --site-dir build/site
 
 dist: $(BIN)/.extra-dist ## sdist and wheel; the wheel must work in an empty environment, outside this folder.
 	@rm -rf dist

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ._errors import NotZeroCopyError as NotZeroCopyError
     from ._errors import TransferClosedError as TransferClosedError
     from ._routes import Plan as Plan
-    from ._stats import running as running
+    from ._running import running as running
     from ._stats import stats as stats
     from ._trace import trace as trace
     from ._transfer import Transfer as Transfer
@@ -50,7 +50,8 @@ _HOMES = {
     "_endpoint": ("Kind",),
     "_errors": ("BusyError", "Error", "NotZeroCopyError", "TransferClosedError"),
     "_routes": ("Plan",),
-    "_stats": ("running", "stats"),
+    "_running": ("running",),
+    "_stats": ("stats",),
     "_trace": ("trace",),
     "_tunnel": ("tunnel",),
     "_twins": ("copy_file_range", "sendfile", "splice", "tee"),

@@ -85,6 +85,8 @@ def _buffered(describe: Callable[[Any], Any], register: Any, stream: type[End]) 
 
     def _made(raw: Any, file: Any) -> Any:
         sock = _hub.socket_of(raw)
+        if stream is _sockets.StreamSource and raw._timeout_occurred:
+            return None  # its own ``read`` refuses, since bytes may have been lost with the exception
         plain = isinstance(sock, gsocket.socket) and register.permits(sock) and register.describe(sock)
         return stream(sock, file) if plain else None  # type: ignore[call-arg]
 

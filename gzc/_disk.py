@@ -20,6 +20,7 @@ from typing import Any
 
 import gevent
 from gevent import get_hub
+from gevent.event import AsyncResult
 from gevent.threadpool import ThreadPool
 
 from . import _hub, _syscalls
@@ -98,10 +99,14 @@ class Job:
         """
         self.result = 0  # nothing is handed over yet
         pool = _pool()
-        copies = _duplicate(fds)
+        try:
+            copies = _duplicate(fds)
+        except OSError:  # EMFILE: no reason to fail, or EBADF, which the call says itself
+            self.result = None
+            return call(*fds, *args)
         self.result = None
         try:
-            waiting = self._waiting = pool.spawn(self._work, call, copies, args)
+            waiting = self._waiting = self._hand_over(pool, call, copies, args)
             waiting.wait(config.disk_grace)
             if not waiting.ready():
                 _lend(pool, waiting)
@@ -122,6 +127,17 @@ class Job:
             # The error's traceback has this frame and our mover's, and with them the caller's files.
             del answer, waiting
             self._waiting = None
+
+    def _hand_over(self, pool: ThreadPool, *work: Any) -> Any:
+        """The answer to come. Here and now where no thread is to be had: over a limit of processes, or at exit."""
+        try:
+            return pool.spawn(self._work, *work)
+        except RuntimeError:
+            if not self._mine():  # an older thread has it
+                raise
+            answer: Any = AsyncResult()
+            answer.set(self._make(*work))
+            return answer
 
     def _grace(self, pool: ThreadPool) -> None:
         waiting = self._waiting
@@ -148,8 +164,9 @@ class Job:
         return True
 
     def _work(self, call: Callable[..., Any], fds: tuple[int, ...], args: tuple[Any, ...]) -> Any:
-        if not self._mine():
-            return 0
+        return self._make(call, fds, args) if self._mine() else 0
+
+    def _make(self, call: Callable[..., Any], fds: tuple[int, ...], args: tuple[Any, ...]) -> Any:
         try:
             try:
                 answer = call(*fds, *args)

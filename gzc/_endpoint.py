@@ -93,6 +93,9 @@ class End:
         own = isinstance(exc, (Exception, gevent.Timeout, gevent.GreenletExit))
         return 0 if own and not _syscalls.struck(exc) else None
 
+    def reserve(self, count: int) -> None:
+        """The next ``count`` bytes are this copy's: whoever uses the object meanwhile is to find it behind them."""
+
     def settle(self, count: int) -> None:
         """``count`` bytes went past: set the position, count down limits, tell whoever asked to be told."""
         for settler in self._settlers:

@@ -37,6 +37,8 @@ class _FileEnd(Doer, End):
     kind = Kind.FILE
     note = "regular file"
     offset: int
+    #: Where the object stands during a copy, if that is behind all of it.
+    _behind: int | None = None
 
     def __init__(self, obj: Any, status: os.stat_result) -> None:
         super().__init__(obj)
@@ -56,9 +58,15 @@ class _FileEnd(Doer, End):
         """Write out what the object still has to write: by the pool where that may take long."""
         self.do(self.storage is not Storage.REMOTE or isinstance(self._file, io.RawIOBase), self._file.flush, ())
 
+    def reserve(self, count: int) -> None:
+        if self._behind is None:
+            self._behind = self.offset + count
+            self._file.seek(self._behind)
+
     def settle(self, count: int) -> None:
         self.offset += count
-        if not self._file.closed:
+        if not self._file.closed and (self._behind is None or self._file.tell() == self._behind):
+            self._behind = None
             self._file.seek(self.offset)
         super().settle(count)
 
@@ -167,6 +175,9 @@ class SectionSource(FileSource):
         if isinstance(self._file, io.BufferedRandom):
             self.flush()
 
+    def reserve(self, count: int) -> None:
+        """The file's own position is not used."""
+
     def settle(self, count: int) -> None:
         self.offset += count
         self._next = self.offset
@@ -182,6 +193,10 @@ class FileSink(_FileEnd, Sink):
 
     def check(self) -> None:
         self.offset = self._next = self._file.tell()
+
+    def flush(self) -> None:
+        super().flush()
+        self.check()  # it may have taken a while, and somebody have written meanwhile
 
     def swift(self, count: int) -> bool:
         """Whether writing ``count`` bytes is no matter of storage: past the page cache waits for writeback."""
@@ -208,6 +223,9 @@ class AppendSink(FileSink):
 
     kind = Kind.OPAQUE
     note = "file opened with O_APPEND"
+
+    def reserve(self, count: int) -> None:
+        """The kernel keeps writers apart."""
 
     def write(self, data: memoryview) -> int:
         self.job = None

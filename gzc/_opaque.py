@@ -159,8 +159,16 @@ def _check(obj: Any, what: str, methods: tuple[str, ...]) -> None:
             raise OSError(errno.EBADF, os.strerror(errno.EBADF))
     elif getattr(obj, "closed", False) is True:
         raise ValueError("I/O operation on closed file")
-    elif isinstance(obj, io.IOBase) and not (obj.readable() if what == "source" else obj.writable()):
+    elif isinstance(obj, io.IOBase) and _denies(obj, "readable" if what == "source" else "writable"):
         raise io.UnsupportedOperation(f"{obj!r} cannot be a {what}")
+
+
+def _denies(obj: Any, able: str) -> bool:
+    """Whether an ``io`` object says no. Many subclasses have a ``read`` of their own and leave ``readable`` as it
+    is, which says no: shutil copies from them, and so does gzc.
+    """
+    silent = getattr(type(obj), able) is getattr(io.IOBase, able) and type(obj).__module__ != "_io"
+    return not silent and not getattr(obj, able)()
 
 
 def _first(obj: Any, what: str, methods: tuple[str, ...]) -> tuple[str, Callable[[Any], Any]]:

@@ -12,7 +12,7 @@ import math
 import os
 from collections import Counter
 from time import monotonic
-from typing import ClassVar, NamedTuple, Protocol
+from typing import ClassVar, Protocol
 
 from gevent import monkey
 
@@ -119,43 +119,6 @@ class Tally:
 
 #: The tallies of the pump runs under way. Changed without the lock: adding and discarding are one step each.
 under_way: set[Tally] = set()
-
-
-class Running(NamedTuple):
-    """A transfer under way: one line of ``gzc.running()``.
-
-    mechanism, source, sink
-        What moves the bytes now, and between which kinds of ends.
-    moved, expected
-        Bytes delivered so far by this mechanism, and how many it will be at most; None where nobody knows.
-    waits, seconds
-        How often it has waited for an end, and how long it has been at it.
-    """
-
-    mechanism: str
-    source: str
-    sink: str
-    moved: int
-    expected: int | None
-    waits: int
-    seconds: float
-
-
-def running() -> list[Running]:
-    """The transfers of this process that are under way, oldest first. Looks, and touches nothing."""
-    tallies = sorted(under_way, key=lambda tally: tally.began)
-    return [_seen(tally) for tally in tallies]
-
-
-def _seen(tally: Tally) -> Running:
-    source, sink = tally.mover.source, tally.mover.sink
-    most = min(tally.left, math.inf if (amount := source.amount()) is None else amount)
-    return Running(
-        *(tally.mover.name, str(source), str(sink), tally.moved),
-        expected=None if most == math.inf else int(most),
-        waits=tally.waits,
-        seconds=monotonic() - tally.began,
-    )
 
 
 def now() -> Totals:

@@ -190,6 +190,11 @@ class Transfer(Interruptible):
         tally = _stats.Tally(mover, left)
         self._settled = False  # a signal handler may strike in the ``finally``, too
         try:
+            if source.identity is not None and sink.identity not in (None, source.identity):
+                # Without us nobody else has a turn during such a copy, and a lock is not what programs expect to need.
+                amount = int(min(left, source.amount() or 0))
+                source.reserve(amount)
+                sink.reserve(amount)
             pump(mover, left, sink, tally, self._observers)
         except BaseException as exc:
             if mover.unsure:

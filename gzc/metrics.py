@@ -21,7 +21,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from ._config import MECHANISMS
-from ._stats import running, stats
+from ._running import running
+from ._stats import stats
 
 _COUNTED = {
     "bytes": "Bytes delivered, by mechanism.",

@@ -17,7 +17,8 @@ from html import escape
 from typing import Any
 from urllib.parse import parse_qs
 
-from ._stats import Running, running, stats
+from ._running import Running, running
+from ._stats import stats
 
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta http-equiv="refresh" content="2"><title>gzc status</title>

@@ -44,7 +44,7 @@ def _stream_below(obj: object) -> Any:
     """The description of ``obj`` if a stream socket is below, as it is; None for everything else."""
     try:
         source = gzc.source(obj)
-    except (TypeError, ValueError, OSError):  # closed, or says that it cannot be read, as Django's stream does
+    except (TypeError, ValueError, OSError):  # closed, or no source at all
         return None
     return source if source.kind is gzc.Kind.STREAM else None
 

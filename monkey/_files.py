@@ -25,8 +25,8 @@ def attempt(fsrc: Any, fdst: Any, count: int | None = None) -> gzc.Transfer | No
         return None
     try:
         source = gzc.source(fsrc)
-    except (TypeError, ValueError, OSError):
-        return None  # the loop refuses it in its own words
+    except Exception:  # noqa: BLE001 - a ``closed`` or ``readable`` of anybody's, which the loop does not ask
+        return None  # or it refuses it in its own words
     if _is_small(source):
         return None  # before the sink is looked at: a small copy has no time for more
     return _seam.attempt(source, fdst, count)

@@ -68,7 +68,7 @@ def retrbinary(original: Method) -> Method:
 def _is_file(fp: Any) -> bool:
     try:
         return gzc.source(fp).kind is gzc.Kind.FILE
-    except (TypeError, ValueError, OSError):
+    except Exception:  # noqa: BLE001 - a ``closed`` or ``readable`` of anybody's, which ftplib does not ask
         return False
 
 

@@ -58,7 +58,7 @@ def send_output(original: Method) -> Method:
 
 def send_prefix(connection: Any, data: Any) -> None:
     """Send of a plain file what can be sent below it; the caller's ``send`` finds the rest, or its end."""
-    if type(data) is bytes or connection.debuglevel > 0 or not _amount(data):
+    if type(data) is bytes or connection.debuglevel > 0 or not _is_worthwhile(data):
         return
     if connection.sock is None and connection.auto_open:
         connection.connect()
@@ -71,7 +71,13 @@ def send_prefix(connection: Any, data: Any) -> None:
 
 def takes_whole(connection: Any, body: Any) -> bool:
     """Whether ``body`` may be given to the ``send`` of ``connection`` as a file, in place of its blocks."""
-    return connection.debuglevel <= 0 and bool(_amount(body)) and _send_is_known(connection)
+    # A block that is false is left out, and that some files are, too, as Django's without a name.
+    return connection.debuglevel <= 0 and _is_worthwhile(body) and _send_is_known(connection) and bool(body)
+
+
+def _is_worthwhile(file: Any) -> bool:
+    """Whether so much is left of a file that it is not best sent as ever: to look at it more than once costs."""
+    return _amount(file) > gzc.config.small
 
 
 def _amount(file: Any) -> int:
@@ -80,7 +86,7 @@ def _amount(file: Any) -> int:
         return 0
     try:
         source = gzc.source(file)
-    except (TypeError, ValueError, OSError):
+    except Exception:  # noqa: BLE001 - a ``closed`` or ``readable`` of anybody's, which http.client does not ask
         return 0
     return (source.kind is gzc.Kind.FILE and source.amount()) or 0
 

@@ -46,30 +46,31 @@ def process_result(original: Method) -> Method:
         source = _wsgi.described(self.result)
         if not self.status or not (source or _is_wrapped(self)) or not _writes_as_pywsgi_does(self):
             return original(self)
-        promised = None if source is None else _promise(self, source)
+        promised = _promise(self, source)
         if self.command == "HEAD" or self.code in (204, 304) or 100 <= self.code < 200:
             return _send_headers(self, promised)
         if source is None or promised is None:
-            return _iterate(self, original)
+            return _iterate(self, original, promised)
         if promised <= gzc.config.small and not self.headers_sent:
             return _send_small(self, promised)
-        if gzc.sink(self.socket).kind is not gzc.Kind.STREAM:
-            _seam.step_aside(_seam.attempt(source, self.socket, promised))
-            return original(self)  # TLS
         return _send(self, source, promised)
 
     return process_result
 
 
-def _iterate(handler: Any, original: Method) -> None:
-    """pywsgi's own way, and the end of the connection where the body was shorter than promised."""
+def _iterate(handler: Any, original: Method, promised: int | None) -> None:
+    """pywsgi's own way; of a promised length no more, and the end of the connection where there is less."""
     _wsgi.widen(handler.result)
-    original(handler)
-    try:
-        if _written(handler) < int(handler.provided_content_length or 0):
-            handler.close_connection = True
-    except ValueError:
-        pass  # no number, and no promise
+    if promised is None:
+        original(handler)
+        return
+    for block in _wsgi.rest(handler.result, promised):
+        handler.write(block)
+        promised -= len(block)
+    if not handler.headers_sent:
+        handler.write(b"")
+    if promised:
+        handler.close_connection = True
 
 
 def _is_wrapped(handler: Any) -> bool:
@@ -93,10 +94,11 @@ def _promise(handler: Any, source: Any) -> int | None:
             return max(0, int(handler.provided_content_length) - _written(handler))
         except ValueError:
             return None
-    if any(name.lower() == b"transfer-encoding" for name, _ in handler.response_headers):
+    own = any(name.lower() == b"transfer-encoding" for name, _ in handler.response_headers)
+    if own and not handler.response_use_chunked:
         return None  # the application frames its body itself
     # An empty file may be one that does not know its size (/proc): iteration finds out.
-    return source.amount() or None
+    return None if source is None else source.amount() or None
 
 
 def _written(handler: Any) -> int:
@@ -144,16 +146,20 @@ def _send(handler: Any, source: Any, promised: int) -> None:
     head = b"" if handler.headers_sent else _head(handler, promised)
     if handler.response_use_chunked:  # the application has written before
         head += b"%x\r\n" % promised
-    moving = gzc.Transfer(source, handler.socket, promised)
+    moving = _seam.transfer(source, handler.socket, promised)  # None: TLS
+    moved = 0
     with _errors_as_of_sendall(handler):
         if head:
-            handler.socket.sendall(head, MSG_MORE if promised else 0)
+            handler.socket.sendall(head, MSG_MORE if moving else 0)
             handler.response_length += len(head)
-        try:
-            _seam.run(moving)
-        finally:
-            handler.response_length += moving.moved
-    left = promised - moving.moved
+        if moving:
+            try:
+                _seam.run(moving)
+            finally:
+                moved = moving.moved
+                handler.response_length += moved
+    left = promised - moved
+    _wsgi.widen(handler.result)
     for block in _wsgi.rest(handler.result, left):  # claimed by somebody, or shorter than it was
         handler._sendall(block)
         left -= len(block)

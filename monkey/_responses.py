@@ -13,7 +13,7 @@ from typing import Any
 import gzc
 
 from ._ledger import Row
-from ._wsgi import added
+from ._wsgi import added, is_body
 
 
 def _werkzeug_range(self: Any) -> Any:
@@ -68,7 +68,7 @@ def _django_file(self: Any) -> Any:
 def _sentry_scope(self: Any) -> Any:
     """``_ScopedResponse``: each block is taken in the scope of the request, and there is no code in a file."""
     response = getattr(self, "_response", None)
-    return None if response is None else gzc.source(response)
+    return gzc.source(response) if is_body(response) else None
 
 
 def _bottle_range(original: Callable[..., Any]) -> Callable[..., Any]:

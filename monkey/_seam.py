@@ -32,8 +32,8 @@ def attempt(src: object, dst: object, count: int | None = None) -> gzc.Transfer 
     """A transfer by whatever way, or None where one of the two is no end."""
     try:
         return gzc.Transfer(src, dst, count)
-    except (gzc.Error, TypeError, ValueError, OSError):
-        return None  # the original refuses it in its own words
+    except Exception:  # noqa: BLE001 - a ``closed`` or ``readable`` of anybody's, which the original does not ask
+        return None  # or it refuses it in its own words
 
 
 def transfer(src: object, dst: object, count: int | None = None) -> gzc.Transfer | None:
@@ -51,11 +51,12 @@ def step_aside(unused: gzc.Transfer | None) -> None:
         unused.plan.refuse()
 
 
-def run(moving: gzc.Transfer, reader: object = None) -> int:
+def run(moving: gzc.Transfer, reader: object = None, *, whole: bool = False) -> int:
     """Run it to its end: bytes delivered, 0 where an end is somebody else's at the moment, or another thread's.
 
     An end in non-blocking mode that is not ready ends it, too; the original then says so in its own words.
-    ``reader`` is the object above the source, which is told of a timeout.
+    ``reader`` is the object above the source, which is told of a timeout. ``whole`` is for callers with no
+    original after it: then EAGAIN, which file systems answer, too (hard case B10), is raised.
 
     Bytes that were taken and not delivered when an exception strikes are lost, as they are in a loop of read
     and write, where they are in a local variable.
@@ -65,7 +66,7 @@ def run(moving: gzc.Transfer, reader: object = None) -> int:
     except BaseException as exc:
         if isinstance(exc, gzc.Error) and moving not in gzc.transfers_of(exc):
             return 0
-        if isinstance(exc, BlockingIOError) and not moving.in_flight:
+        if isinstance(exc, BlockingIOError) and not (whole or moving.in_flight):
             return moving.moved
         if isinstance(exc, TimeoutError) and not moving.in_flight:
             _timed_out(reader)

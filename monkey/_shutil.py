@@ -73,7 +73,7 @@ def fastcopy_sendfile(original: Copy) -> Copy:
             original(fsrc, fdst)
             return
         try:
-            moved = _seam.run(moving)
+            moved = _seam.run(moving, whole=True)
         except OSError as exc:
             exc.filename, exc.filename2 = fsrc.name, fdst.name
             if exc.errno == errno.ENOTSOCK:

@@ -27,11 +27,12 @@ _READERS = ("read", "read1", "readinto", "readline", "peek")
 
 def send(_missing: object) -> Method:
     """``HTTPConnection.send``, which urllib3 inherits: http.client's own seam may be switched off."""
+    owner = sys.modules["urllib3.connection"].HTTPConnection  # a program may put a subclass there later
 
     def send(self: Any, data: Any) -> Any:
         """Send bytes, or a file; a plain one on a plain socket goes by sendfile(2)."""
         _http_client.send_prefix(self, data)
-        return super(sys.modules["urllib3.connection"].HTTPConnection, self).send(data)
+        return super(owner, self).send(data)
 
     return send
 

@@ -55,17 +55,25 @@ def rest(result: Iterable[bytes], left: int) -> Iterator[bytes]:
             return
 
 
-def widen(wrapper: Any) -> None:
+def position(file: object) -> Any:
+    """Where ``file`` is, if one can go back there.
+
+    What has a position has its bytes at hand; what has none may still be waiting for them.
+    """
+    if not hasattr(file, "seek") or not hasattr(file, "tell"):
+        return None  # Django's File around a mere reader says that it is seekable, and has neither
+    ask = getattr(file, "seekable", None)
+    try:
+        return file.tell() if ask is None or ask() else None
+    except (OSError, ValueError):  # a position that cannot be told; a closed file, which says so when it is read
+        return None
+
+
+def widen(wrapper: Any, block: int = BLOCK) -> None:
     """Let a file wrapper read larger blocks, where that keeps nobody waiting for a block to fill up."""
     size = getattr(wrapper, "blksize", None)
-    if type(size) is not int or size >= BLOCK:
-        return
-    try:
-        source = gzc.source(wrapper.filelike)
-    except (AttributeError, TypeError, ValueError, OSError):
-        return
-    if source.kind is gzc.Kind.FILE or not source.has_descriptor:
-        wrapper.blksize = BLOCK
+    if type(size) is int and size < block and position(getattr(wrapper, "filelike", None)) is not None:
+        wrapper.blksize = block
 
 
 def _describe(self: Any) -> Any:

@@ -1,6 +1,7 @@
 """``wsgiref.handlers.BaseHandler.sendfile``, a hook that the standard library leaves empty.
 
-Fast prefix, then the original code: what is left after the hook is iterated, which finds the end of the file.
+Fast prefix, then the original code: what is left after the hook is iterated, which finds the end of the file. Where
+a length was promised the rest is iterated here, and no further than that.
 
 Rules of this file: headers are wsgiref's, and so is the end of the connection, by which it frames.
 """
@@ -10,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
+
+import gzc
 
 from . import _seam, _wsgi
 from ._ledger import Row
@@ -44,20 +47,37 @@ def sendfile(original: Method) -> Method:
         promised = _promise(self)
         count = source.amount() if source and promised is None else promised
         moving = source and _seam.transfer(source, self.stdout, count)
-        if not moving:
-            _wsgi.widen(self.result)
-            return bool(original(self))
-        if not self.headers_sent:
-            self.send_headers()
-        try:
-            _seam.run(moving)
-        finally:
-            self.bytes_sent += moving.moved
-        if promised is not None and moving.moved < promised:
-            _close_connection(self)
-        return moving.moved == promised
+        if not moving and original(self):
+            return True
+        if moving:
+            _send(self, moving)
+        _wsgi.widen(self.result)
+        return promised is not None and _keep_promise(self)
 
     return sendfile
+
+
+def _send(handler: Any, moving: gzc.Transfer) -> None:
+    """The headers, and what can be moved below."""
+    if not handler.headers_sent:
+        handler.send_headers()
+    try:
+        _seam.run(moving)
+    finally:
+        handler.bytes_sent += moving.moved
+
+
+def _keep_promise(handler: Any) -> bool:
+    """The rest of a body of promised length, and no more; Django's server keeps connections."""
+    left = _promise(handler) or 0
+    for block in _wsgi.rest(handler.result, left):
+        handler.write(block)
+        left -= len(block)
+    if not handler.headers_sent:
+        handler.send_headers()
+    if left:
+        _close_connection(handler)
+    return True
 
 
 def _writes_as_wsgiref_does(handler: Any) -> bool:
@@ -79,7 +99,7 @@ def _promise(handler: Any) -> int | None:
 
 
 def _close_connection(handler: Any) -> None:
-    """Django's server keeps connections, and a body that is too short must end this one."""
+    """A body that is too short must end it."""
     request = getattr(handler, "request_handler", None)
     if request is not None:
         request.close_connection = True

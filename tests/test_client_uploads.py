@@ -328,6 +328,53 @@ def test_who_wants_to_see_bytes_sees_them(port: int, path: str) -> None:
 
 
 @patched
+def test_a_file_that_is_false_is_sent_all_the_same(port: int, path: str) -> None:
+    """http.client and urllib3 leave out a block that is false, and a file may be: Django's without a name."""
+    import urllib3
+
+    from ._clients import content, digest
+
+    class False_(tempfile._TemporaryFileWrapper):  # type: ignore[type-arg]
+        def __bool__(self) -> bool:
+            return False
+
+    name, data = content(path, 1 << 20)
+    headers = {"Content-Length": str(len(data))}
+    with False_(open(name, "rb"), name, delete=False) as file:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        connection.request("PUT", "/", file, headers)
+        assert connection.getresponse().read().decode() == digest(data, len(data))
+    with False_(open(name, "rb"), name, delete=False) as file:
+        pool = urllib3.HTTPConnectionPool("127.0.0.1", port, timeout=10)
+        reply = pool.urlopen("PUT", "/", body=file, headers=headers, retries=False)
+        assert reply.data.decode() == digest(data, len(data))
+
+
+@patched
+def test_a_subclass_in_the_place_of_urllib3s_connection(port: int, path: str) -> None:
+    """What a connection inherits is looked for above the class that was patched, whatever has its name now."""
+    import urllib3
+
+    import gzc
+
+    from ._clients import content, digest
+
+    name, data = content(path, 1 << 20)
+    headers = {"Content-Length": str(len(data))}
+    before = urllib3.connection.HTTPConnection
+
+    class Own(before):  # type: ignore[misc, valid-type]
+        pass
+
+    urllib3.connection.HTTPConnection = Own  # type: ignore[misc]
+    for connection in (Own("127.0.0.1", port), before("127.0.0.1", port)):
+        with open(name, "rb") as file, gzc.trace() as trace:
+            connection.request("PUT", "/", file, headers)
+            assert connection.getresponse().data.decode() == digest(data, len(data))
+        assert trace.bytes["sendfile"] == len(data)
+
+
+@patched
 def test_botocores_override_of_send_passes_files_on(port: int, path: str) -> None:
     """AWSConnection sends nothing more after an early answer to Expect, and everything else as it is."""
     import urllib3

@@ -107,7 +107,18 @@ def django(body: Any) -> Any:
     return django_wsgi.WSGIRequest({"REQUEST_METHOD": "PUT", "CONTENT_LENGTH": str(SIZE), "wsgi.input": body})
 
 
-WRAPPERS = {"bare": lambda body: body, "Werkzeug": werkzeug, "Werkzeug, most": werkzeug_most, "Django": django}
+def django_stream(body: Any) -> Any:
+    """An ``io`` object that leaves ``readable`` as it is, which says no."""
+    return django(body)._stream
+
+
+WRAPPERS = {
+    "bare": lambda body: body,
+    "Werkzeug": werkzeug,
+    "Werkzeug, most": werkzeug_most,
+    "Django": django,
+    "Django's stream": django_stream,
+}
 
 servers = pytest.mark.parametrize("server", SERVERS)
 wrappers = pytest.mark.parametrize("wrapper", WRAPPERS)

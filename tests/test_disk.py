@@ -23,6 +23,7 @@ from typing import Any
 import gevent
 import pytest
 from gevent import monkey
+from gevent.threadpool import ThreadPool
 
 import gzc
 from gzc import _disk, _syscalls
@@ -599,6 +600,40 @@ def test_the_threads_are_bounded(ends: Ends, remote: None) -> None:
     gevent.joinall(copies, timeout=PATIENCE)
     assert [copy.value for copy in copies] == [MIB] * 40
     assert len(os.listdir("/proc/self/task")) - before <= gzc.config.disk_threads
+
+
+def test_where_no_thread_can_be_started_the_call_is_made_here(
+    ends: Ends, remote: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Over a limit of processes, or at the exit of Python 3.12, which starts no threads any more."""
+
+    def refuse(_pool: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(ThreadPool, "_add_thread", refuse)
+    monkeypatch.setattr(gevent.get_hub(), _disk._ATTRIBUTE, None, raising=False)
+    content = payload(MIB)
+    src, dst = ends.file(content), ends.file(b"", "w+b")
+    with open_fds_unchanged():
+        assert gzc.copy(src, dst) == MIB
+    monkeypatch.undo()  # what is queued then finds nothing to do
+    assert gzc.copy(ends.file(b"more"), dst) == 4
+    dst.seek(0)
+    assert dst.read() == content + b"more"
+
+
+def test_l3_where_no_descriptor_can_be_had_the_call_is_made_here(
+    ends: Ends, remote: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_fd: int) -> int:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(os, "dup", refuse)
+    content = payload(MIB)
+    src, dst = ends.file(content), ends.file(b"", "w+b")
+    assert gzc.copy(src, dst) == MIB
+    dst.seek(0)
+    assert dst.read() == content
 
 
 def test_gevents_own_pool_stays_free(ends: Ends, remote: None) -> None:

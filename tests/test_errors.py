@@ -203,6 +203,26 @@ def test_the_wrong_direction(ends: Ends, buffering: int) -> None:
     assert source.tell() == 0
 
 
+def test_own_methods_of_a_class_that_leaves_readable_and_writable_as_they_are() -> None:
+    """Both then say no, and shutil copies all the same."""
+
+    class Own(io.RawIOBase):
+        def __init__(self) -> None:
+            self.inner = io.BytesIO(b"content")
+
+        def read(self, size: int = -1, /) -> bytes:
+            return self.inner.read(size)
+
+        def write(self, data: Any, /) -> int:
+            return self.inner.write(data)
+
+    assert gzc.copy(Own(), taken := bytearray()) == 7
+    assert taken == b"content"
+    sink = Own()
+    assert gzc.copy(b"CON", sink) == 3
+    assert sink.inner.getvalue() == b"CONtent"
+
+
 def test_a_directory_is_eisdir(ends: Ends, tmp_path: Path) -> None:
     fd = os.open(tmp_path, os.O_RDONLY)
     try:

@@ -439,7 +439,11 @@ def test_offset_beyond_4_gib(server: Gunicorn, folder: Folder) -> None:
 @pytest.mark.parametrize("framing", ["length", "chunked"])
 @pytest.mark.parametrize("size", [0, 42, 32 * KIB, MIB + 3])
 @pytest.mark.parametrize(
-    "route", ["memory", "temporary", "named", "spooled", "rolled", "process", "readable", "telling", "unbuffered"]
+    "route",
+    [
+        *("memory", "temporary", "named", "spooled", "rolled"),
+        *("process", "readable", "telling", "claiming", "unbuffered"),
+    ],
 )
 def test_file_objects(server: Gunicorn, folder: Folder, route: str, size: int, framing: str) -> None:
     """M7: with or without fileno(), seekable or not: what read() would give."""
@@ -450,6 +454,35 @@ def test_file_objects(server: Gunicorn, folder: Folder, route: str, size: int, f
         assert reply.complete
         assert reply.chunked == (framing == "chunked")
         assert same(reply.body, content)
+        next_request_is_framed(client, server)
+
+
+@pytest.mark.parametrize("framing", ["length", "chunked"])
+@pytest.mark.parametrize("size", [20_000, MIB + 3])
+def test_what_has_come_is_not_held_back(server: Gunicorn, folder: Folder, size: int, framing: str) -> None:
+    """X9: a block larger than the one asked for would wait here for ever."""
+    name, content = folder.sized(size)
+    length = f"&length={size}" if framing == "length" else ""
+    with server.connect() as client, server.connect() as other:
+        client.send(f"/bare/dripping?name={name}{length}")
+        client.head_of_reply()
+        client.rest_of_reply(stop_at=8 * KIB)
+        other.get("/bare/drip")
+        reply = client.rest_of_reply()
+        assert reply.complete
+        assert same(reply.body, content)
+        next_request_is_framed(client, server)
+
+
+@pytest.mark.parametrize("size", [42, 32 * KIB, MIB + 3])
+@pytest.mark.parametrize("route", ["plain", "memory"])
+def test_wrapper_with_an_iteration_of_its_own(server: Gunicorn, folder: Folder, route: str, size: int) -> None:
+    """O9: what a subclass of the server's wrapper gives is the body."""
+    name, content = folder.sized(size)
+    with server.connect() as client:
+        reply = client.get(f"/bare/{route}?name={name}&length={size}&swap=1")
+        assert reply.complete
+        assert same(reply.body, content.swapcase())
         next_request_is_framed(client, server)
 
 
@@ -790,6 +823,16 @@ def test_tls(tls_server: Gunicorn, folder: Folder) -> None:
     """M9, O10: the bytes arrive, and arrive decrypted."""
     with tls_server.unharmed():
         assert_serves_files(tls_server, folder)
+
+
+@pytest.mark.parametrize("size", [42, MIB + 3])
+def test_tls_file_shorter_than_promised(tls_server: Gunicorn, folder: Folder, size: int) -> None:
+    """X4: the connection ends, as it does without TLS."""
+    name, content = folder.sized(size)
+    with tls_server.unharmed(), tls_server.connect() as client:
+        reply = client.get(f"/bare/plain?name={name}&length={size + 1}")
+        assert not reply.complete
+        assert same(reply.body, content)
 
 
 def test_tls_never_sends_the_file_itself(

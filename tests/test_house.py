@@ -30,6 +30,7 @@ FLOORS = {
     "_signature": 0,
     "_syscalls": 1,
     "_stats": 1,
+    "_running": 2,
     "_hub": 1,
     "_trace": 2,
     "_pipe": 2,

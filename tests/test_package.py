@@ -25,7 +25,10 @@ NOT_SOURCE = shutil.ignore_patterns(
     ".coverage*",
 )
 TOPS = ("gzc", "monkey", "tests", "examples", "benchmarks", "docs", ".ci")
-SINGLES = ("CHANGELOG.md", "LICENSE", "MANIFEST.in", "Makefile", "README.md", "pyproject.toml", "setup.cfg")
+SINGLES = (
+    *("CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "MANIFEST.in", "Makefile", "README.md", "SECURITY.md"),
+    *("mkdocs.yml", "pyproject.toml", "setup.cfg"),
+)
 
 BUILD = """
 import sys

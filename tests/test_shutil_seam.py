@@ -26,7 +26,7 @@ from gevent.fileobject import FileObjectPosix
 from gzc.monkey._catalog import SEAMS
 
 import gzc
-from gzc import _hub
+from gzc import _disk, _hub
 
 from ._ends import KIB, MIB, PATIENCE, Ends, error, payload
 from ._pairs import HEAD, SINKS, SOURCES, TAIL, Scripted, Taken, pipes_open
@@ -400,6 +400,24 @@ def test_a_timeout_of_the_source_marks_its_makefile_as_the_original_does(ends: E
     assert errors[0] == errors[1]
 
 
+def test_a_makefile_that_timed_out_before_is_refused_as_by_the_original(ends: Ends) -> None:
+    """Bytes that its buffered reader had taken went with the exception: to go on would leave them out."""
+    errors = []
+    for copy in (shutil.copyfileobj, STOCK):
+        here, there = ends.unix()
+        here.settimeout(0.05)
+        src = ends.keep(here.makefile("rb"))
+        there.sendall(b"some")
+        with pytest.raises(TimeoutError):
+            src.read(100)
+        there.sendall(payload(100_000))
+        there.close()
+        with pytest.raises(OSError, match="timed out object") as caught:
+            copy(src, dst := ends.file(b"", "wb"))
+        errors.append((type(caught.value), str(caught.value), dst.tell()))
+    assert errors[0] == errors[1]
+
+
 def test_a_socket_in_non_blocking_mode_ends_as_with_the_original(ends: Ends) -> None:
     for copy in (shutil.copyfileobj, STOCK):
         here, there = ends.unix()
@@ -427,6 +445,25 @@ def test_ends_in_use_go_the_old_way(ends: Ends) -> None:
     first.get(timeout=PATIENCE)
     here.shutdown(1)
     assert peer.all()[peer.filled :] == content  # type: ignore[attr-defined]
+
+
+def test_greenlets_that_share_a_file_object_find_it_behind_the_copy(
+    ends: Ends, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without gzc nobody has a turn during a copy between files, so nobody writes or reads in the middle of it."""
+    monkeypatch.setattr(_disk, "storage", lambda fd: _disk.Storage.LOCAL)  # never done in the hub
+    content = payload(MIB)
+    out = ends.file(b"", "w+b")
+    writers = [ends.spawn(shutil.copyfileobj, ends.file(content), out) for _ in range(3)]
+    writers.append(ends.spawn(out.write, b"line"))
+    src, parts = ends.file(content), [ends.file(b"", "wb") for _ in range(3)]
+    readers = [ends.spawn(shutil.copyfileobj, src, part) for part in parts]
+    with gzc.trace() as trace:
+        gevent.joinall([*writers, *readers], timeout=PATIENCE, raise_error=True)
+    assert moved(trace) == {"copy_file_range": 2 * MIB}  # the first of each; the others find an end claimed
+    out.seek(0)
+    assert out.read() == 3 * content + b"line"
+    assert [part.tell() for part in parts] == [MIB, 0, 0]
 
 
 # -- copyfile and its kin ----------------------------------------------------------------------------------
@@ -547,6 +584,35 @@ def test_a_first_call_that_fails_is_given_up(
     found = caught.value if fate == "OSError" else caught.value.args[0]
     assert (found.errno, found.filename, found.filename2) == (number, src.name, dst.name)
     assert shutil._USE_CP_SENDFILE is (number != errno.ENOTSOCK)  # type: ignore[attr-defined]
+
+
+def test_b10_a_file_system_that_answers_eagain_leaves_no_half_a_copy_behind_in_silence(
+    ends: Ends, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Scripted(monkeypatch, "copy_file_range", {1: MIB}, others=error(errno.EAGAIN))
+    src, dst = ends.path(payload(20 * MIB)), ends.folder / "copy"
+    with pytest.raises(BlockingIOError) as caught:
+        shutil.copyfile(src, dst)
+    assert (caught.value.filename, caught.value.filename2) == (str(src), str(dst))
+    assert _hub._claims == {}
+
+
+class Prickly(io.BytesIO):
+    """It can be read and written, and minds every other question."""
+
+    @property
+    def closed(self) -> bool:
+        raise RuntimeError("not to be asked")
+
+    readable = writable = None  # type: ignore[assignment]
+
+
+def test_nobody_is_harmed_by_questions_the_original_does_not_ask(ends: Ends) -> None:
+    content = payload(100_000)
+    shutil.copyfileobj(ends.file(content), taken := Prickly())
+    assert taken.getvalue() == content
+    shutil.copyfileobj(Prickly(content), dst := ends.file(b"", "wb"))
+    assert dst.tell() == len(content)
 
 
 @pytest.mark.slow

@@ -284,14 +284,16 @@ def test_without_content_length(connection: Connection, folder: Folder, stack: s
 
 @pytest.mark.parametrize("size", [42, SMALL + 1, SIZE])
 @pytest.mark.parametrize("length", [0, 1, 40, SMALL + 1])
-def test_file_longer_than_content_length(connection: Connection, folder: Folder, size: int, length: int) -> None:
+@pytest.mark.parametrize("route", ["plain", "memory"])
+def test_file_longer_than_content_length(
+    connection: Connection, folder: Folder, route: str, size: int, length: int
+) -> None:
     """The next reply must not begin in the middle of this body."""
     length = min(size, length)
     name, content = folder.sized(size)
-    if connection.keeps or length > SMALL:  # what is small goes wsgiref's own way, which does not cut
-        reply = connection.get(f"/bare/plain?name={name}&length={length}")
-        assert reply.complete
-        assert same(reply.body, content[:length])
+    reply = connection.get(f"/bare/{route}?name={name}&length={length}")
+    assert reply.complete
+    assert same(reply.body, content[:length])
     connection.is_framed()
 
 
@@ -302,6 +304,30 @@ def test_file_shorter_than_promised(server: Gunicorn, folder: Folder, route: str
     name, content = folder.sized(size)
     with server.connect() as client:
         reply = client.get(f"/bare/{route}?name={name}&length={size + 1000}")
+        assert not reply.complete
+        assert same(reply.body, content)
+        assert client.at_end()
+
+
+@pytest.fixture(scope="module")
+def runserver(folder: Folder) -> Iterator[Gunicorn]:
+    with start("runserver", folder, stock=STOCK) as server:
+        yield server
+
+
+@pytest.mark.parametrize("size", [42, SMALL + 1, SIZE])
+@pytest.mark.parametrize("route", ["plain", "memory"])
+def test_djangos_own_server_keeps_to_the_promised_length(
+    runserver: Gunicorn, folder: Folder, route: str, size: int
+) -> None:
+    """X4: it is wsgiref with connections that are kept."""
+    name, content = folder.sized(size)
+    with runserver.connect() as client:
+        for length in (size, size - 10):
+            reply = client.get(f"/bare/{route}?name={name}&length={length}")
+            assert same(reply.body, content[:length])
+            assert client.get("/pid").complete
+        reply = client.get(f"/bare/{route}?name={name}&length={size + 10}")
         assert not reply.complete
         assert same(reply.body, content)
         assert client.at_end()

@@ -13,6 +13,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -181,6 +182,42 @@ def telling(query: Query) -> Any:
     return Telling(memory(query))
 
 
+class Claiming:
+    """It says that it can seek, and cannot: so does Django's File around what has only read()."""
+
+    def __init__(self, file: Any) -> None:
+        self.read = file.read
+
+    def seekable(self) -> bool:
+        return True
+
+
+def claiming(query: Query) -> Any:
+    return Claiming(memory(query))
+
+
+DRIP = 8 * 1024  # what gunicorn's and Werkzeug's file wrappers ask for
+
+
+class Dripping:
+    """Of what it gives, `DRIP` bytes have come, and the rest comes when somebody has asked for /drip."""
+
+    def __init__(self, file: Any) -> None:
+        self._file, self._given, self._more = file, 0, threading.Event()
+        self.drip = self._more.set
+
+    def read(self, size: int) -> bytes:
+        self._given += size
+        if self._given > DRIP:
+            self._more.wait()
+        data: bytes = self._file.read(size)
+        return data
+
+
+def dripping(query: Query) -> Any:
+    return Dripping(memory(query))
+
+
 class NamedDescriptor:
     """A read() of its own and a fileno() of something else; a file number is no consent."""
 
@@ -215,6 +252,8 @@ FILES: dict[str, Callable[[Query], Any]] = {
         process,
         readable,
         telling,
+        claiming,
+        dripping,
         lying,
     )
 }
@@ -243,6 +282,8 @@ def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable
         body = json.dumps(answer).encode()
         start_response("200 OK", [("Content-Type", "application/json"), ("Content-Length", str(len(body)))])
         return [body]
+    if route == "drip":
+        last["dripping"].drip()
     if route not in FILES:
         start_response("404 Not Found", [("Content-Length", "0")])
         return []
@@ -253,5 +294,16 @@ def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable
     write = start_response(query.get("status", "200 OK"), headers)
     if "written" in query:
         write(query["written"].encode())
-    wrapped: Iterable[bytes] = environ.get("wsgi.file_wrapper", FileWrapper)(file)
+    wrapper = environ.get("wsgi.file_wrapper", FileWrapper)
+    wrapped: Iterable[bytes] = swapping(wrapper)(file) if "swap" in query else wrapper(file)
     return wrapped
+
+
+def swapping(wrapper: Any) -> Any:
+    """Somebody's file wrapper, whose own iteration changes the bytes."""
+
+    class Swapping(wrapper):  # type: ignore[misc]
+        def __next__(self) -> Any:
+            return super().__next__().swapcase()
+
+    return Swapping

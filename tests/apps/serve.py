@@ -1,4 +1,4 @@
-"""Serve ``frameworks:app``: `serve.py pywsgi|patched-pywsgi|wsgiref`, with gzc if GZC=1 is in the environment.
+"""Serve ``frameworks:app``: `serve.py pywsgi|patched-pywsgi|wsgiref|runserver`, with gzc if the environment has GZC=1.
 
 Rules: an address in gunicorn's words on stderr, a line for each request on stdout, and nothing else. What is not
 "patched" uses gevent as a library: the standard library is left alone.
@@ -40,6 +40,18 @@ def main() -> None:
         with simple_server.make_server("127.0.0.1", 0, frameworks.app, Server, Quiet) as server:
             print(f"Listening at: http://127.0.0.1:{server.server_port} ({os.getpid()})", file=sys.stderr, flush=True)
             server.serve_forever()
+    elif KIND == "runserver":
+        from django.core.servers import basehttp
+
+        class Silent(basehttp.WSGIRequestHandler):
+            def log_message(self, format: str, *args: object) -> None:
+                pass
+
+        django = basehttp.ThreadedWSGIServer(("127.0.0.1", 0), Silent)
+        django.daemon_threads = True
+        django.set_app(frameworks.app)
+        print(f"Listening at: http://127.0.0.1:{django.server_port} ({os.getpid()})", file=sys.stderr, flush=True)
+        django.serve_forever()
     else:
         from gevent.pywsgi import WSGIServer
 
