@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ._routes import Plan as Plan
     from ._running import running as running
     from ._stats import stats as stats
-    from ._stats import trace as trace
+    from ._trace import trace as trace
     from ._transfer import Transfer as Transfer
     from ._transfer import copy as copy
     from ._transfer import explain as explain
@@ -51,7 +51,8 @@ _HOMES = {
     "_errors": ("BusyError", "Error", "NotZeroCopyError", "TransferClosedError"),
     "_routes": ("Plan",),
     "_running": ("running",),
-    "_stats": ("stats", "trace"),
+    "_stats": ("stats",),
+    "_trace": ("trace",),
     "_tunnel": ("tunnel",),
     "_twins": ("copy_file_range", "sendfile", "splice", "tee"),
     "_wrappers": ("limit", "observe", "section"),

@@ -24,7 +24,7 @@ from ._server import eventually
 from ._strace import Strace
 
 CONTENT = payload(2 * MIB + 11)
-BIG = 200 * MIB
+BIG = 60 * MIB
 
 
 class Site(Command):
@@ -238,6 +238,7 @@ def test_tls(here: Path, certificates: tuple[ssl.SSLContext, list[str]]) -> None
 # -- what cannot be served ---------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_what_cannot_be_served(here: Path, without: Callable[[str], Path]) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -280,6 +281,7 @@ def _refuses(site: Site) -> bool:
         return True
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("family", ["tcp", "unix"])
 def test_a_stop_lets_a_download_finish_and_waits_for_nobody_else(

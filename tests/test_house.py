@@ -32,6 +32,7 @@ FLOORS = {
     "_stats": 1,
     "_running": 2,
     "_hub": 1,
+    "_trace": 2,
     "_pipe": 2,
     "_disk": 2,
     "_endpoint": 2,
