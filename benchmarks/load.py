@@ -62,7 +62,8 @@ class Load:
                 count = min(self._size, self._span - offset)
                 if self._cold:
                     os.posix_fadvise(file.fileno(), offset, count, os.POSIX_FADV_DONTNEED)
-                self.moved += self._send(sock, file, offset, count)
+                sent = self._send(sock, file, offset, count)
+                self.moved += sent  # not in one line: what was read before the switch would be written after it
                 self.copies += 1
                 offset = offset + count if offset + count < self._span else 0
 
