@@ -477,7 +477,7 @@ MUTANTS = (
     _mutant(
         "a seam that is interrupted leaves no claim and no pipe (M23)",
         *("monkey/_seam.py", "        if moving.in_flight:\n            _log", "        if False:\n            _log"),
-        *("socket_sendfile or shutil_seam", "claim or interrupted or kill or timeout"),
+        *("shutil_seam", "on_their_way"),
     ),
 )
 

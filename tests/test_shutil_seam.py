@@ -365,6 +365,29 @@ def test_a_source_that_stalls_is_left_and_copied_on(ends: Ends, source: str, sin
     assert set(moved(trace)) <= {"splice", "userspace"}
 
 
+def test_bytes_on_their_way_do_not_outlive_the_copy_that_was_interrupted(
+    ends: Ends, caplog: pytest.LogCaptureFixture
+) -> None:
+    """M23: nobody who calls shutil knows of ``exc.transfer``: a kept exception must not keep ends and pipe."""
+    here, _ = ends.stuck()
+    src, feeding = ends.unix()
+    ends.feeding(feeding, payload(MIB))
+    gevent.sleep(0)
+    dst = ends.keep(here.makefile("wb"))
+    with (
+        caplog.at_level("INFO", "gzc"),
+        pytest.raises(gevent.Timeout) as caught,
+        gevent.Timeout(0.05),
+    ):
+        shutil.copyfileobj(src.makefile("rb"), dst)
+    (transfer,) = gzc.transfers_of(caught.value)
+    assert _hub._claims == {}
+    assert transfer.in_flight == 0
+    assert any("were not written" in line for line in caplog.messages)
+    with pytest.raises(gzc.TransferClosedError):
+        transfer.run()
+
+
 @pytest.mark.parametrize("stop", STOPS)
 @pytest.mark.parametrize("sink", ["makefile", "_SocketWriter"])
 def test_a_sink_that_stalls_leaves_the_file_where_it_was_delivered(ends: Ends, sink: str, stop: str) -> None:
