@@ -193,6 +193,10 @@ class Doer:
         self.job = Job()
         return self.job.run(call, fds, *args)
 
+    def out(self) -> bool:
+        """Whether the last call has not come back, and its waiting was given up."""
+        return self.job is not None and self.job.result is None
+
     def late(self) -> int | None:
         """What an interrupted call moved all the same; None when nobody can know."""
         return None if self.job is None else self.job.result

@@ -130,7 +130,7 @@ class ThroughPipe(Doer, Mover):
         pipe = self._pipe
         if pipe is None or (self._reading and not _syscalls.answered(exc)):
             return None
-        if self.job is not None and self.job.result is None:
+        if self.job is not None and self.out():
             # The thread still has the pipe, and what becomes of these bytes nobody will know. Its call also
             # holds the pipe's mutex, so that even a close would wait for the file system.
             self.job.afterwards(pipe.close)
