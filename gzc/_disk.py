@@ -175,6 +175,10 @@ class Doer:
         self.job = Job()
         return self.job.run(call, fds, *args)
 
+    def over(self) -> bool:
+        """Whether no thread is still in the last call."""
+        return self.job is None or self.job.result is not None
+
     def late(self) -> int | None:
         """What an interrupted call moved all the same; None when nobody can know."""
         return None if self.job is None else self.job.result

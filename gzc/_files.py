@@ -194,7 +194,7 @@ class FileSink(_FileEnd, Sink):
         try:
             return int(self.do(self.swift(len(piece)), call, (self.fileno(),), piece, *where))
         finally:
-            if self.job is None or self.job.result is not None:  # else a thread has still to write it
+            if self.over():  # else a thread has still to write it
                 piece.release()
 
     def settle(self, count: int) -> None:
@@ -212,8 +212,8 @@ class AppendSink(FileSink):
         return self._write(_syscalls.write, data)
 
     def settle(self, count: int) -> None:
-        hung = self.job is not None and self.job.result is None  # it holds a lock that a seek to the end needs
-        if not self._file.closed and not hung:
+        # A thread in a call holds a lock that a seek to the end needs.
+        if not self._file.closed and self.over():
             self._file.seek(0, os.SEEK_END)
         super(_FileEnd, self).settle(count)
 
