@@ -233,6 +233,7 @@ def test_the_engine_is_loaded_at_once_and_not_in_the_first_copy() -> None:
         import gevent.monkey, gzc.monkey
         def check(door):
             exec(door)
+            gzc.trace  # which download() looks with, and no copy needs
             before = gzc_modules()
             assert download() == {{"sendfile"}}
             late = gzc_modules() - before
