@@ -16,7 +16,7 @@ from gevent import fileobject as gfile
 from gevent import socket as gsocket
 from gevent._fileobjectposix import GreenFileDescriptorIO  # type: ignore[import-not-found]
 
-from . import _files, _hub, _memory, _sockets
+from . import _file_sinks, _files, _hub, _memory, _sockets
 from ._consent import sinks, sources
 from ._endpoint import End, Sink, Source
 from ._opaque import opaque_sink, opaque_source
@@ -135,11 +135,11 @@ sinks.add(gsocket.socket, _sockets.sink_below)
 
 for _type in _RAW:
     sources.add(_type, _files.source_below)
-    sinks.add(_type, _files.sink_below)
+    sinks.add(_type, _file_sinks.sink_below)
 for _type in (io.BufferedReader, io.BufferedRandom):
     sources.add(_type, _buffered(_files.source_below, sources, _sockets.StreamSource))
 for _type in (io.BufferedWriter, io.BufferedRandom):
-    sinks.add(_type, _buffered(_files.sink_below, sinks, _sockets.StreamSink))
+    sinks.add(_type, _buffered(_file_sinks.sink_below, sinks, _sockets.StreamSink))
 
 _WRAPPERS: tuple[tuple[type, str, Callable[[Callable[[Any], Any]], _Descend]], ...] = (
     (tempfile._TemporaryFileWrapper, "file", lambda describe: _below("file", describe)),

@@ -12,7 +12,8 @@ from . import _syscalls
 from ._config import config
 from ._disk import Doer, Storage
 from ._endpoint import Sink, Source
-from ._files import FileSink, FileSource
+from ._file_sinks import FileSink
+from ._files import FileSource
 from ._movers import Declined, Mover
 
 #: Bytes one job in the pool may move between two files.

@@ -10,7 +10,8 @@ from . import _syscalls
 from ._config import config
 from ._disk import Doer, Storage
 from ._endpoint import Sink, Source
-from ._files import FileSink, FileSource
+from ._file_sinks import FileSink
+from ._files import FileSource
 from ._movers import Declined, Mover
 from ._pipe import LEAST, Pipe, give_back, take
 

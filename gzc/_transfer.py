@@ -199,10 +199,9 @@ class Transfer(Interruptible):
         except BaseException as exc:
             if mover.unsure:
                 self._book_late(mover, exc, tally)
-            if mover.blocked_on is source and not isinstance(exc, Declined):
-                seen = source.failure(exc)
-                if seen is not exc:
-                    raise seen  # noqa: B904 - its context is what it would be, had the wrapper raised it
+            reading = mover.blocked_on is source and not isinstance(exc, Declined)
+            if reading and (seen := source.failure(exc)) is not exc:
+                raise seen  # noqa: B904 - its context is what it would be, had the wrapper raised it
             raise
         finally:
             self.moved += tally.moved
@@ -235,10 +234,9 @@ class Transfer(Interruptible):
         mover.unsure = False
         tally.moved += late
         _stats.book(mover.name, 0, late, 0)
-        if late:
-            with contextlib.suppress(Exception):  # the copy is interrupted already, and by the caller's own
-                for observer in self._observers:
-                    observer(late)
+        with contextlib.suppress(Exception):  # the copy is interrupted already, and by the caller's own
+            for observer in self._observers if late else ():
+                observer(late)
 
     def _deliver(self, sink: Sink) -> None:
         """Deliver what an earlier run or a mover that declined had taken from the source."""

@@ -240,7 +240,7 @@ MUTANTS = (
     ),
     _mutant(
         "a file opened with O_APPEND is written by write alone (C3)",
-        *("gzc/_files.py", "(AppendSink if flags & os.O_APPEND else FileSink)", "(FileSink)"),
+        *("gzc/_file_sinks.py", "(AppendSink if flags & os.O_APPEND else FileSink)", "(FileSink)"),
         *("sendfile_cases", "c3_c4"),
     ),
     _mutant(
@@ -285,7 +285,7 @@ MUTANTS = (
     _mutant(
         "what may wait for storage is written by a thread",
         *(
-            "gzc/_files.py",
+            "gzc/_file_sinks.py",
             "        return self.storage is Storage.MEMORY\n\n    def despite",
             "        return True\n\n    def despite",
         ),
