@@ -14,7 +14,7 @@ SHELL := bash
 # Two pips in one environment break each other, so -j means nothing here.
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help demo bench test test-all test-libuv conformance coverage fuzz mutations soak versions nightly lint format \
+.PHONY: help demo bench test test-all test-libuv conformance coverage fuzz mutations soak browser versions nightly lint format \
     docs dist clean FORCE
 
 BIN := $(VENV)/bin
@@ -90,7 +90,12 @@ soak: $(BIN)/.extra-test ## Hundreds of clients against gunicorn and a tunnel, f
 versions: $(BIN)/.venv ## The fast tests on every Python here, libev and libuv, oldest and newest gevent and gunicorn.
 	@.ci/versions $(ARGS)
 
-nightly: ## All that takes long: fuzz, soak (SOAK=600), mutations, conformance, versions.
+# Chromium is the system's (.ci/apt-nightly.txt). ARGS='--pictures docs/img' renews the pictures of the documentation.
+browser: $(BIN)/.extra-test docs ## The web pages and the documentation, looked at in headless Chromium.
+	$(BIN)/python -m tests.browser $(ARGS)
+
+nightly: ## All that takes long: browser, fuzz, soak (SOAK=600), mutations, conformance, versions.
+	$(MAKE) --no-print-directory browser
 	$(MAKE) --no-print-directory fuzz
 	$(MAKE) --no-print-directory soak SOAK=600
 	$(MAKE) --no-print-directory mutations

@@ -22,8 +22,9 @@ from ._stats import stats
 
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta http-equiv="refresh" content="2"><title>gzc status</title>
-<style>body{{font:15px/1.5 system-ui,sans-serif;margin:2rem}}th,td{{text-align:right;padding:.1rem 1rem .1rem 0}}
-th:first-child,td:first-child,.text{{text-align:left}}progress{{width:12rem}}</style></head><body>
+<style>body{{font:15px/1.5 system-ui,sans-serif;margin:2rem}}
+th,td{{text-align:right;padding:.1rem 1rem .1rem 0;white-space:nowrap}}
+td:last-child{{white-space:normal}}.text{{text-align:left}}progress{{width:12rem}}</style></head><body>
 <h1>gzc, process {pid}</h1>
 <h2>Under way: {number}</h2>
 {running}
@@ -33,6 +34,9 @@ th:first-child,td:first-child,.text{{text-align:left}}progress{{width:12rem}}</s
 {refused}
 </body></html>
 """
+
+#: Columns of words; the others are of figures.
+_TEXTS = ("mechanism", "from", "to", "why")
 
 
 def status(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
@@ -106,10 +110,16 @@ class _Bar:
 
 
 def _table(heads: Iterable[str], rows: Iterable[tuple[object, ...]]) -> str:
-    lines = ["<tr>" + "".join(f"<td>{_cell(cell)}</td>" for cell in row) + "</tr>" for row in rows]
+    heads = tuple(heads)
+    kinds = [' class="text"' if head in _TEXTS else "" for head in heads]
+    lines = [
+        "<tr>" + "".join(f"<td{kind}>{_cell(cell)}</td>" for kind, cell in zip(kinds, row, strict=True)) + "</tr>"
+        for row in rows
+    ]
     if not lines:
         return "<p>none</p>"
-    return "<table><tr>" + "".join(f"<th>{head}</th>" for head in heads) + "</tr>\n" + "\n".join(lines) + "</table>"
+    first = "".join(f"<th{kind}>{head}</th>" for kind, head in zip(kinds, heads, strict=True))
+    return f"<table><tr>{first}</tr>\n" + "\n".join(lines) + "</table>"
 
 
 def _cell(cell: object) -> str:

@@ -1,10 +1,13 @@
-"""What all commands of `gzc` have in common: help, version, usage, Ctrl-C.
+"""What all commands of `gzc` have in common: help, version, usage, Ctrl-C, standard streams that are none.
 
 Rules: as processes; what `run` and `trace` do as the programs they become is tested with them.
 """
 
 import os
+import re
 import signal
+import socket
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -12,7 +15,8 @@ import pytest
 import gzc
 from gzc.cli import COMMANDS
 
-from ._command import Command, end
+from ._command import GZC, Command, end
+from ._program import PATIENCE, clean_environment
 
 
 def test_the_help_lists_every_command() -> None:
@@ -50,3 +54,80 @@ def test_ctrl_c_while_a_command_waits(tmp_path: Path) -> None:
         ended = command.end(signal.SIGINT)
     assert (ended.status, ended.out) == (130, "")
     assert ended.err in ("", "gzc cp: interrupted: 0 bytes were written to /dev/null")
+
+
+# -- standard streams --------------------------------------------------------------------------------------
+
+
+def shell(line: str, folder: Path) -> tuple[int, str, str]:
+    """`gzc line`, as a shell runs it with its redirections."""
+    command = f"{' '.join(GZC)} {line}"
+    done = subprocess.run(
+        ["sh", "-c", command],
+        cwd=folder,
+        env=clean_environment(),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert "Traceback" not in done.stderr, done.stderr
+    return done.returncode, done.stdout, done.stderr
+
+
+BAD = "Bad file descriptor\n"
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("cp source - 2>&-", (0, "hello", "")),  # its words do not go where the bytes go
+        ("cp source target 2>/dev/full", (0, "", "")),  # the copy is made, and only not told of
+        ("cp missing target 2>/dev/full", (1, "", "")),
+        ("cp source - >&-", (1, "", f"gzc cp: standard output: {BAD}")),
+        ("cp - target <&-", (1, "", f"gzc cp: standard input: {BAD}")),
+        ("doctor >&-", (0, "", "")),
+        ("doctor >/dev/full", (1, "", "gzc doctor: No space left on device\n")),
+        ("trace exits.py 2>&-", (9, "", "")),
+        ("trace -o /dev/full exits.py", (9, "", "gzc trace: /dev/full: No space left on device\n")),
+    ],
+)
+def test_a_standard_stream_that_is_closed_or_full(tmp_path: Path, line: str, expected: tuple[int, str, str]) -> None:
+    """No file gets the number of a stream, nothing comes out of another one, and the exit status stays true."""
+    (tmp_path / "source").write_text("hello")
+    (tmp_path / "exits.py").write_text("import os; os._exit(9)")
+    assert shell(line, tmp_path) == expected
+    assert (tmp_path / "source").read_text() == "hello"
+    assert (tmp_path / "target").exists() is line.startswith("cp source target")
+
+
+@pytest.mark.parametrize(
+    "words", [("serve", ".", "--bind", "127.0.0.1:0"), ("proxy", "0", "unix:missing")], ids=["serve", "proxy"]
+)
+def test_a_server_outlives_those_who_read_what_it_says(tmp_path: Path, words: tuple[str, ...]) -> None:
+    """`gzc serve . 2>&1 | head -1`: it answers on, on the same connection, and ends well; so does a proxy."""
+    (tmp_path / "file").write_text("hello")
+    process = subprocess.Popen(
+        [*GZC, *words], cwd=tmp_path, env=clean_environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    try:
+        assert process.stdout is not None
+        found = re.search(rb"127\.0\.0\.1:(\d+)", process.stdout.readline())
+        assert found
+        process.stdout.close()
+        with socket.create_connection(("127.0.0.1", int(found[1])), PATIENCE) as client:
+            if words[0] == "serve":
+                for _ in range(3):
+                    client.sendall(b"GET /file HTTP/1.1\r\nHost: x\r\n\r\n")
+                    got = b""
+                    while not got.endswith(b"hello"):
+                        got += client.recv(4096) or pytest.fail("the connection was closed")
+            else:  # unreachable, and not a proper end
+                with pytest.raises(ConnectionResetError):
+                    client.recv(1)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(PATIENCE) == 0
+    finally:
+        process.kill()
+        process.wait()

@@ -151,6 +151,8 @@ def test_what_cannot_be_copied(file: Path, tmp_path: Path) -> None:
             ((file, tmp_path), "are the same file"),
             ((file, dead), f"{dead}: Connection refused"),
             ((f"unix:{tmp_path}/no", tmp_path / "t"), f"unix:{tmp_path}/no: No such file or directory"),
+            ((file, "unix:/" + "x" * 200), "AF_UNIX path too long"),
+            ((file, "tcp://no.such.invalid:1"), "tcp://no.such.invalid:1: "),
         ):
             ended = end("cp", *words)
             assert (ended.status, ended.out) == (1, "")
@@ -195,6 +197,42 @@ def test_a_broken_pipe(file: Path) -> None:
     )
     assert found, said
     assert got <= int(found[1]) < len(CONTENT)
+
+
+def test_a_peer_that_resets_in_the_middle(tmp_path: Path) -> None:
+    """Either way round: which end it was, and what is in the target."""
+
+    def reset(connection: socket.socket) -> None:
+        connection.sendall(b"x" * 1000)
+        connection.recv(1000)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+    big, target = tmp_path / "big", tmp_path / "target"
+    with big.open("wb") as made:
+        made.truncate(1 << 30)
+    with Peer(reset) as peer:
+        ended = end("cp", big, peer.name)
+    found = re.fullmatch(
+        rf"gzc cp: {peer.name}: (?:Connection reset by peer|Broken pipe): (at least )?(\d+) of {1 << 30} bytes were"
+        rf" written to {peer.name}\n",
+        ended.err,
+    )
+    assert found, ended.err
+    assert ended.status == 1
+    assert 0 < int(found[2]) < 1 << 30
+
+    def give_and_reset(connection: socket.socket) -> None:
+        connection.sendall(b"x" * 1000)
+        while target.stat().st_size < 1000:
+            threading.Event().wait(0.01)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+    target.touch()
+    with Peer(give_and_reset) as peer:
+        ended = end("cp", peer.name, target)
+    why = f"{peer.name}: Connection reset by peer: 1000 bytes were written to {target}"
+    assert (ended.status, ended.err) == (1, f"gzc cp: {why}\n")
+    assert target.read_bytes() == b"x" * 1000
 
 
 def test_ctrl_c_in_the_middle_tells_what_was_written(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ Rules: what it says of this machine is compared with what the machine says; advi
 
 import json
 import os
+import signal
 import subprocess
 from importlib.metadata import version
 from pathlib import Path
@@ -16,7 +17,7 @@ import pytest
 import gzc
 from gzc.cli import _advice, _probes
 
-from ._command import GZC, end
+from ._command import GZC, Command, end
 from ._program import PATIENCE, clean_environment
 
 
@@ -122,6 +123,16 @@ def test_a_reader_that_has_seen_enough() -> None:
         process.stdout.close()
         assert process.stderr.read() == b""
         assert process.wait(PATIENCE) == 1
+
+
+def test_ctrl_c_in_the_middle(tmp_path: Path) -> None:
+    """While a target that it looks at takes its time to be imported."""
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    (tmp_path / "bottle.py").write_text(f"import gevent; open({str(fifo)!r}, 'w').close(); gevent.sleep(60)\n")
+    with Command("doctor", env={"PYTHONPATH": str(tmp_path)}) as command:
+        fifo.open().close()  # which waits until it is opened for writing
+        assert command.end(signal.SIGINT) == (130, "", "")
 
 
 # -- advice ------------------------------------------------------------------------------------------------

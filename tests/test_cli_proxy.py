@@ -216,12 +216,18 @@ def test_the_second_signal_ends_it_at_once(echoing: Peer) -> None:
 # -- what cannot be ----------------------------------------------------------------------------------------
 
 
-def test_an_address_that_is_taken(tmp_path: Path) -> None:
+def test_an_address_that_is_taken_or_cannot_be_had(tmp_path: Path) -> None:
     with Peer(echo) as tcp, Peer(echo, tmp_path / "s") as unix:
         for address in (tcp.address, unix.address):
             ended = end("proxy", address, "127.0.0.1:1")
             assert (ended.status, ended.out) == (1, "")
             assert ended.err == f"gzc proxy: {address}: Address already in use\n"
+    for address, why in (
+        (f"unix:{tmp_path}/no/such", "No such file or directory"),
+        ("192.0.2.1:0", "Cannot assign requested address"),
+        ("unix:/" + "x" * 200, "AF_UNIX path too long"),
+    ):
+        assert end("proxy", address, "127.0.0.1:1") == (1, "", f"gzc proxy: {address}: {why}\n")
     (tmp_path / "file").write_text("keep me")
     assert end("proxy", f"unix:{tmp_path}/file", "127.0.0.1:1").status == 1
     assert (tmp_path / "file").read_text() == "keep me"

@@ -270,6 +270,25 @@ def test_what_cannot_be_meant(words: tuple[str, ...]) -> None:
     assert ended.err.startswith("usage: gzc serve")
 
 
+def test_clients_that_go_in_the_middle(here: Path) -> None:
+    """By a close and by a reset: a line in the log each, with what was sent; the next one is served."""
+    with (here / "big").open("wb") as file:
+        file.truncate(BIG)
+    with Site(here) as site:
+        for linger in (b"\0" * 8, b"\1\0\0\0\0\0\0\0"):
+            with site.connect() as client:
+                client.send("/big")
+                client.head_of_reply()
+                client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        assert eventually(lambda: len(site.err.lines) == 2)
+        with site.connect() as client:
+            assert client.get("/sub/small.txt").body == b"hello"
+        ended = site.stopped()
+    logged = re.findall(r'"GET /big HTTP/1.1" 200 (\d+) ', ended.err)
+    assert len(logged) == 2
+    assert all(0 < int(count) < BIG for count in logged)
+
+
 # -- the end -----------------------------------------------------------------------------------------------
 
 

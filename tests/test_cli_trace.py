@@ -157,6 +157,38 @@ def test_ctrl_c_ends_the_program_and_the_table_comes(tmp_path: Path) -> None:
     assert "% bytes" in ended.err
 
 
+def test_ctrl_c_that_the_program_does_not_catch(tmp_path: Path) -> None:
+    """The shell must see that a signal ended it, as under python; the table comes."""
+    (tmp_path / "program.py").write_text("import time\nprint('ready', flush=True)\ntime.sleep(60)\n")
+    process = subprocess.Popen(
+        [*GZC, "trace", "program.py"], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    with process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=PATIENCE)
+    assert process.returncode == -signal.SIGINT
+    assert err.count("KeyboardInterrupt") == 1
+    assert err.index("KeyboardInterrupt") < err.index("% bytes")
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "why"),
+    [
+        (("gone.py",), 2, "can't open file"),
+        (("-m", "gone"), 1, "No module named gone"),
+        (("empty",), 1, "can't find '__main__' module"),
+    ],
+    ids=str,
+)
+def test_a_program_that_is_not_there(tmp_path: Path, words: tuple[str, ...], status: int, why: str) -> None:
+    (tmp_path / "empty").mkdir()
+    ended = end("trace", *words, cwd=tmp_path)
+    assert (ended.status, ended.out) == (status, "")
+    assert why in ended.err.splitlines()[0]
+
+
 @pytest.mark.parametrize(
     "words", [(), ("--json",), ("-o", "/no/such/file", "x.py"), ("--only", "nonsense", "x.py")], ids=" ".join
 )

@@ -124,6 +124,7 @@ ENDINGS = {
     "futures are its own": "def f(x: undefined_name): pass",
     "a thread goes on": "import threading\nthreading.Timer(0.05, print, ['late']).start()\nprint('main ends')",
     "a signal": "import os, signal; os.kill(os.getpid(), signal.SIGTERM)",
+    "a broken pipe": "import os\nr, w = os.pipe()\nos.close(r)\nos.dup2(w, 1)\nprint('x' * 100_000)",
     "an error after exit handlers": "import atexit; atexit.register(print, 'bye')\nraise ValueError('x')",
 }
 

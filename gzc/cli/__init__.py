@@ -9,13 +9,14 @@ patch first. Commands stand on the public face and on gzc.monkey.
 
 from __future__ import annotations
 
-import os
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Sequence
 from importlib import import_module
 
 import gzc
+
+from ._voice import drop, open_streams, say
 
 #: The commands, and what ``gzc --help`` says of them.
 COMMANDS = {
@@ -46,6 +47,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command that ``argv``, or else ``sys.argv``, names; its exit status."""
     argv = sys.argv[1:] if argv is None else argv
     chosen = next((word for word in argv if not word.startswith("-")), "")
+    if chosen not in BECOME_A_PROGRAM:
+        open_streams()
     try:
         options = _parser(chosen).parse_args(argv)
     except KeyboardInterrupt:
@@ -57,6 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _in_words(name: str, work: Callable[[Namespace], int], options: Namespace) -> int:
     """The exit status of ``work``; what stopped it is told without a traceback."""
     from ._stop import quiet
+    from ._words import said
 
     quiet()
     try:
@@ -64,12 +68,16 @@ def _in_words(name: str, work: Callable[[Namespace], int], options: Namespace) -
         sys.stdout.flush()
         return status
     except Failure as failure:
-        print(f"gzc {name}: {failure}", file=sys.stderr)
+        say(f"gzc {name}: {failure}")
         return failure.status
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:  # of our own words: gzc doctor | head -1
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the interpreter flushes once more at exit
+        drop(sys.stdout)
+        return 1
+    except OSError as exc:  # gzc doctor >/dev/full
+        drop(sys.stdout)
+        say(f"gzc {name}: {said(exc)}")
         return 1
 
 

@@ -7,6 +7,8 @@ observer, which does not leave the fast path.
 from __future__ import annotations
 
 import contextlib
+import errno
+import fcntl
 import logging
 import os
 import shutil
@@ -23,6 +25,7 @@ from gevent import socket
 import gzc
 
 from . import INTERRUPTED, Failure, _address, _stop
+from ._voice import say
 from ._words import extra, moved, said, size
 
 #: Seconds after the last byte in which a peer may take it, and close, before we do. Closing at once what has
@@ -122,9 +125,13 @@ class End:
             yield opened
 
     def _open(self, mode: str, descriptor: int) -> Any:
+        if self.path:
+            return open(self.path, mode, buffering=0)
         if self._address is None:
-            own = bool(self.path)  # a standard stream stays open
-            return open(self.path if own else descriptor, mode, buffering=0, closefd=own)
+            forbidden = os.O_WRONLY if mode == "rb" else os.O_RDONLY  # as that of a closed stream is, too
+            if fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE == forbidden:
+                raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+            return open(descriptor, mode, buffering=0, closefd=False)
         connection = self._address.connect(self._timeout)
         connection.settimeout(self._timeout)
         return connection
@@ -186,7 +193,7 @@ def _progress(options: Namespace, expected: int | None) -> Iterator[Callable[[in
     try:
         tqdm = extra("tqdm", "the progress bar").tqdm
     except Failure as failure:
-        print(f"gzc cp: {failure} (or --no-progress)", file=sys.stderr)
+        say(f"gzc cp: {failure} (or --no-progress)")
         yield None
         return
     tqdm.monitor_interval = 0  # a thread that would look after bars that nobody feeds
@@ -222,10 +229,10 @@ def _tell(src: End, dst: End, count: int, took: float, trace: gzc.trace) -> None
     figures = trace.figures()
     rate = f", {size(count / took)}/s" if took > 0 and count else ""
     by = moved(figures)
-    print(f"{src} -> {dst}: {size(count)} in {took:.2f} s{rate}{f', by {by}' if by else ''}", file=sys.stderr)
+    say(f"{src} -> {dst}: {size(count)} in {took:.2f} s{rate}{f', by {by}' if by else ''}")
     if count:
         calls = sum(row["calls"] for row in figures["moved"].values())
         waits = sum(row["waits"] for row in figures["moved"].values())
-        print(f"  {count} bytes, {calls} calls, {waits} waits", file=sys.stderr)
+        say(f"  {count} bytes, {calls} calls, {waits} waits")
     for refusal in figures["refused"]:
-        print(f"  not zero-copy: {refusal['why']}", file=sys.stderr)
+        say(f"  not zero-copy: {refusal['why']}")

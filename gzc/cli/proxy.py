@@ -22,6 +22,7 @@ import gzc
 
 from . import _address
 from ._stop import Stop
+from ._voice import say
 from ._words import said, size
 
 #: SO_LINGER with a time of 0: closing sends a reset, so that a broken stream is not taken for a finished one.
@@ -58,13 +59,13 @@ def main(options: Namespace) -> int:
     listener = listen.listen()
     stop = Stop()
     forwarder = Forwarder(listener, target, options)
-    gevent.signal_handler(signal.SIGUSR1, lambda: print(forwarder, file=sys.stderr, flush=True))
+    gevent.signal_handler(signal.SIGUSR1, lambda: say(str(forwarder)))
     forwarder.start()
-    print(f"Passing connections on from {listen.bound(listener)} to {target}", flush=True)
+    say(f"Passing connections on from {listen.bound(listener)} to {target}", sys.stdout)
     stop.wait()
     listen.forget()
     forwarder.end(options.grace)
-    print(forwarder, file=sys.stderr)
+    say(str(forwarder))
     return 0
 
 
@@ -89,7 +90,7 @@ class Forwarder:
         """Accept nothing more; what is open has ``grace`` seconds to finish."""
         self._server.close()
         if self._pool:
-            print(f"{len(self._pool)} open: waiting up to {grace:g} s", file=sys.stderr, flush=True)
+            say(f"{len(self._pool)} open: waiting up to {grace:g} s")
         self._pool.join(timeout=grace)
         self._pool.kill(timeout=1)
 
@@ -133,7 +134,7 @@ class Forwarder:
     def _book(self, name: str, how: str, what: str, *, failed: bool) -> None:
         self._ended[how] += 1
         if failed or self._options.verbose:
-            print(f"{name}: {how}: {what}", file=sys.stderr, flush=True)
+            say(f"{name}: {how}: {what}")
 
     def __str__(self) -> str:
         accepted = len(self._pool) + sum(self._ended.values())

@@ -18,6 +18,8 @@ from types import ModuleType
 
 import gzc.monkey
 
+from ._voice import say
+
 
 def define(parser: ArgumentParser) -> None:
     """The arguments of ``gzc run``."""
@@ -84,7 +86,7 @@ def _run_program(path: str) -> None:
         with io.open_code(whole) as file:
             content = file.read()
     except OSError as exc:
-        print(f"{sys.executable}: can't open file {whole!r}: [Errno {exc.errno}] {exc.strerror}", file=sys.stderr)
+        say(f"{sys.executable}: can't open file {whole!r}: [Errno {exc.errno}] {exc.strerror}")
         sys.exit(2)
     _first_on_path(os.path.dirname(os.path.realpath(path)))
     _be_main(lambda main: _execute(content, whole, main))

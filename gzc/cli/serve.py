@@ -25,6 +25,7 @@ import gzc
 
 from . import Failure, _address
 from ._stop import Stop
+from ._voice import Log, say
 from ._words import extra, said, size
 
 _PAGE = """<!doctype html>
@@ -72,21 +73,21 @@ def main(options: Namespace) -> int:
     tls = {"ssl_context": _address.server_context(*options.tls)} if options.tls else {}
     listener = address.listen()
     stop = Stop()
-    log = None if options.quiet else "default"
+    log = None if options.quiet else Log()
     server = Server(listener, site, spawn=Pool(), log=log, handler_class=Handler, **tls)
     with gzc.trace() as trace:
         server.start()
         at = str(address.bound(listener))
         where = at if address.path else f"{'https' if tls else 'http'}://{at}/"
-        print(f"Serving {os.path.abspath(options.folder)} at {where}", flush=True)
+        say(f"Serving {os.path.abspath(options.folder)} at {where}", sys.stdout)
         if tls:
-            print("TLS is encrypted in this process: files go through user space, not by sendfile", flush=True)
+            say("TLS is encrypted in this process: files go through user space, not by sendfile", sys.stdout)
         stop.wait()
         address.forget()
         cut = server.end(options.grace)
     if cut:
-        print(f"{cut} response{'s were' if cut > 1 else ' was'} cut off after {options.grace:g} s", file=sys.stderr)
-    print(trace, file=sys.stderr)
+        say(f"{cut} response{'s were' if cut > 1 else ' was'} cut off after {options.grace:g} s")
+    say(str(trace))
     return 0
 
 
@@ -210,7 +211,7 @@ class Server(WSGIServer):
         try:
             return super().wrap_socket_and_handle(client_socket, address)
         except ssl.SSLError as exc:  # somebody who speaks no TLS; gevent would print a traceback
-            print(f"TLS with {address[0] if address else 'a client'}: {said(exc)}", file=sys.stderr)
+            say(f"TLS with {address[0] if address else 'a client'}: {said(exc)}")
             return None
 
     def end(self, grace: float) -> int:

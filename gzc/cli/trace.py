@@ -11,13 +11,13 @@ the program's standard output.
 from __future__ import annotations
 
 import os
-import sys
 from argparse import ArgumentParser, Namespace
 from typing import Any
 
 import gzc
 
 from . import run
+from ._voice import say
 
 
 def define(parser: ArgumentParser) -> None:
@@ -90,10 +90,13 @@ class Report:
         children = self._collect()
         text = self._json(children) if self._options.json else self._table(children)
         if self._options.output is None:
-            print(text, file=sys.stderr, flush=True)
-        else:
+            say(text)
+            return
+        try:
             with open(self._options.output, "w") as file:
                 print(text, file=file)
+        except OSError as exc:  # the program ends as it would, all the same
+            say(f"gzc trace: {self._options.output}: {exc.strerror}")
 
     def _append(self) -> None:
         import json
