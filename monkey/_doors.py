@@ -131,7 +131,8 @@ def _chosen(wanted: set[str], keep: bool = False) -> None:
 
 def patched() -> tuple[str, ...]:
     """The names of the seams in force."""
-    return tuple(seam.name for seam in SEAMS if any(row in _ledger for row in seam.rows))
+    with _lock:  # the ledger forgets rows whose target is gone
+        return tuple(seam.name for seam in SEAMS if any(row in _ledger for row in seam.rows))
 
 
 def seams() -> tuple[SeamState, ...]:
@@ -142,16 +143,17 @@ def seams() -> tuple[SeamState, ...]:
     with _lock:
         originals = {row: _ledger.original(row) for row in _ledger.newest_first()}
     held = _early.holders(original for original in originals.values() if original is not MISSING)
-    return tuple(
-        SeamState(
-            *(seam.name, seam.why, seam.reaches, _state(seam), seam.opt_in),
-            rows=tuple(
-                RowState(str(row), _row_state(seam, row), held.get(id(originals.get(row)), ()), row.module)
-                for row in seam.rows
-            ),
+    with _lock:
+        return tuple(
+            SeamState(
+                *(seam.name, seam.why, seam.reaches, _state(seam), seam.opt_in),
+                rows=tuple(
+                    RowState(str(row), _row_state(seam, row), held.get(id(originals.get(row)), ()), row.module)
+                    for row in seam.rows
+                ),
+            )
+            for seam in SEAMS
         )
-        for seam in SEAMS
-    )
 
 
 def environment() -> dict[str, Any]:

@@ -164,7 +164,7 @@ class Ledger:
             return True
         if not entry.restore():
             return False
-        del self._entries[row]
+        self._entries.pop(row, None)
         return True
 
     def newest_first(self) -> list[Row]:

@@ -147,7 +147,7 @@ def test_however_it_ends_the_table_comes_and_the_status_stays(
 
 def test_ctrl_c_ends_the_program_and_the_table_comes(tmp_path: Path) -> None:
     (tmp_path / "program.py").write_text(
-        "import time\ntry:\n    print('ready', flush=True)\n    time.sleep(60)\n"
+        "import time\ntry:\n    print('ready', flush=True)\n    while True: time.sleep(0.05)\n"
         "except KeyboardInterrupt:\n    print('stopped')\n    raise SystemExit(5)\n"
     )
     with Command("trace", "program.py", cwd=tmp_path) as command:
@@ -159,7 +159,7 @@ def test_ctrl_c_ends_the_program_and_the_table_comes(tmp_path: Path) -> None:
 
 def test_ctrl_c_that_the_program_does_not_catch(tmp_path: Path) -> None:
     """The shell must see that a signal ended it, as under python; the table comes."""
-    (tmp_path / "program.py").write_text("import time\nprint('ready', flush=True)\ntime.sleep(60)\n")
+    (tmp_path / "program.py").write_text("import time\nprint('ready', flush=True)\nwhile True: time.sleep(0.05)\n")
     process = subprocess.Popen(
         [*GZC, "trace", "program.py"], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )

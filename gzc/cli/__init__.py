@@ -59,10 +59,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _in_words(name: str, work: Callable[[Namespace], int], options: Namespace) -> int:
     """The exit status of ``work``; what stopped it is told without a traceback."""
-    from ._stop import quiet
+    from ._stop import heed, quiet
     from ._words import said
 
     quiet()
+    heed()
     try:
         status = work(options)
         sys.stdout.flush()

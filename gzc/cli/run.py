@@ -53,10 +53,9 @@ def _patch(options: Namespace) -> None:
 
     monkey.patch_all(gzc=False)  # before logging and its kin are imported for gzc
 
-    from gevent.hub import Hub
+    from ._stop import quiet
 
-    # The hub passes a Ctrl-C on to the program, and prints it as an error of its own before that.
-    Hub.NOT_ERROR = (*Hub.NOT_ERROR, KeyboardInterrupt)
+    quiet()
     given = {name: getattr(options, name) for name in ("only", "skip", "also")}
     chosen = {name: _names(seams) for name, seams in given.items() if seams is not None}
     try:

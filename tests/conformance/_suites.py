@@ -135,7 +135,8 @@ SUITES = (
     Suite("werkzeug", ("tests",), sdist="werkzeug", plugins=("pytest_timeout",)),
     Suite(
         "urllib3",
-        ("test",),
+        # That one fails or hangs without gzc, too, one time in six: it expects threads to take turns.
+        ("test", "-k", "not http2_probe_blocked_per_thread"),
         sdist="urllib3",
         # Its servers are trio's, which wants real threads, queues and epoll; gevent's sockets work in both.
         options={"thread": False, "select": False, "queue": False},
