@@ -903,7 +903,7 @@ def socket_pair(keep):
 
 def state():
     gc.collect(); gevent.idle(); gevent.idle(); gevent.sleep(0.01); gc.collect()
-    greenlets = sum(isinstance(o, gevent.Greenlet) and not o.dead for o in gc.get_objects())
+    greenlets = sum(issubclass(type(o), gevent.Greenlet) and not o.dead for o in gc.get_objects())
     return len(os.listdir("/proc/self/fd")), greenlets, len(_hub._claims), len(os.listdir("/proc/self/task"))
 
 def rss():
