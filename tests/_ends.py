@@ -216,10 +216,16 @@ class Ends:
         here, there = self.pair(family)
         here.setblocking(False)
         filled = 0
-        for step in (64 * KIB, 1):
-            with contextlib.suppress(BlockingIOError):
-                while True:
-                    filled += here.send(b"\0" * step)
+        before = -1
+        while filled > before:
+            before = filled
+            for step in (64 * KIB, 1):
+                with contextlib.suppress(BlockingIOError):
+                    while True:
+                        filled += here.send(b"\0" * step)
+            if family != "tcp":
+                break
+            time.sleep(0.02)  # it takes more once what is on its way is in the peer's buffer
         here.setblocking(True)
         peer = self.peer(there)
         peer.filled = filled  # type: ignore[attr-defined]
