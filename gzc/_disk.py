@@ -103,8 +103,7 @@ class Job:
         try:
             copies = _duplicate(fds)
         except OSError:  # EMFILE: no reason to fail, or EBADF, which the call says itself
-            self.result = None
-            return call(*fds, *args)
+            return self._booked(call, fds, args)
         self.result = None
         try:
             waiting = self._waiting = self._hand_over(pool, call, copies, args)
@@ -169,15 +168,21 @@ class Job:
 
     def _make(self, call: Callable[..., Any], fds: tuple[int, ...], args: tuple[Any, ...]) -> Any:
         try:
-            try:
-                answer = call(*fds, *args)
-            except OSError as exc:  # EAGAIN is no news; raised here, gevent would print it
-                self.result = 0
-                return exc
-            self.result = answer if isinstance(answer, int) else 0
-            return answer
+            return self._booked(call, fds, args)
+        except OSError as exc:  # EAGAIN is no news; raised here, gevent would print it
+            return exc
         finally:
             _close_all(fds)
+
+    def _booked(self, call: Callable[..., Any], fds: tuple[int, ...], args: tuple[Any, ...]) -> Any:
+        self.result = None
+        try:
+            answer = call(*fds, *args)
+        except OSError:
+            self.result = 0
+            raise
+        self.result = answer if isinstance(answer, int) else 0
+        return answer
 
 
 class Doer:

@@ -1,6 +1,7 @@
 """Fixtures shared by the test modules. Each that starts something also ends it."""
 
 import os
+import signal
 import ssl
 import tempfile
 from collections.abc import Callable, Iterator
@@ -14,6 +15,9 @@ from ._ends import Ends
 from ._server import Folder
 
 _PROCESS = os.getpid()
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background of a script: Ctrl-C is tested, too
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_runtest_makereport() -> None:

@@ -75,6 +75,24 @@ def test_no_descriptor_to_be_had_for_the_thread(ends: Ends, monkeypatch: pytest.
     assert transfer.exact
 
 
+@pytest.mark.usefixtures("remote")
+def test_a_call_made_here_for_want_of_a_descriptor_is_over(ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
+    """L3: it is not taken for one that hangs, whose pipe or view would be left to a thread."""
+
+    def dup(fd: int) -> int:
+        raise error(errno.EMFILE)
+
+    path = ends.path(b"before")
+    sink = ends.keep(path.open("ab"))
+    sink.seek(0)
+    monkeypatch.setattr(os, "dup", dup)
+    transfer = gzc.Transfer(b"12345", sink)
+    assert transfer.run() == 5
+    assert not transfer.plan.sink.out()  # type: ignore[attr-defined]
+    assert sink.tell() == 11
+    assert path.read_bytes() == b"before12345"
+
+
 def test_a_second_strike_during_the_grace_writes_the_thread_off_all_the_same(
     ends: Ends, monkeypatch: pytest.MonkeyPatch
 ) -> None:
