@@ -108,10 +108,12 @@ class FileSource(FileEnd, Source):
         self._warm = (0, 0)
 
     def read(self, count: int) -> bytes:
-        count = min(count, BLOCK)
-        inline = self.at_hand(self._next, count)
-        data: bytes = self.do(inline, _syscalls.read_at, (self.fileno(),), count, self._next)
-        self._next += len(data)
+        at, count = self._next, min(count, BLOCK)
+        if self.at_hand(at, count):
+            data = _syscalls.read_at(self.fileno(), count, at)
+        else:
+            data = self.do(False, _syscalls.read_at, (self.fileno(),), count, at)
+        self._next = at + len(data)
         return data
 
     def has_byte_at(self, offset: int) -> bool:

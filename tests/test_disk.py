@@ -18,6 +18,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import gevent
 import pytest
@@ -620,7 +621,9 @@ def test_where_no_thread_can_be_started_the_call_is_made_here(
     src, dst = ends.file(content), ends.file(b"", "w+b")
     with open_fds_unchanged():
         assert gzc.copy(src, dst) == MIB
+    pool = getattr(gevent.get_hub(), _disk._ATTRIBUTE)
     monkeypatch.undo()  # what is queued then finds nothing to do
+    _disk._retire(pool)
     assert gzc.copy(ends.file(b"more"), dst) == 4
     dst.seek(0)
     assert dst.read() == content + b"more"
@@ -642,6 +645,17 @@ def test_no_thread_more_is_no_reason_to_give_up_a_call_that_takes_long(
     gevent.sleep(2 * short_grace)
     held.finish()
     assert long.get(timeout=PATIENCE) == MIB
+
+
+def test_a_forked_child_closes_the_watcher_of_the_pool_it_inherits(ends: Ends, remote: None) -> None:
+    """M19: libuv goes on using the memory of a watcher that is merely dropped, and the process crashes later."""
+    gzc.copy(ends.file(payload(MIB)), ends.file(b"", "wb", 0))
+    inherited = getattr(gevent.get_hub(), _disk._ATTRIBUTE)
+    watcher = inherited.fork_watcher = Mock(wraps=inherited.fork_watcher)
+    inherited.pid += 1  # as a child sees it
+    gzc.copy(ends.file(payload(MIB)), ends.file(b"", "wb", 0))
+    assert getattr(gevent.get_hub(), _disk._ATTRIBUTE) is not inherited
+    assert [name for name, *_ in watcher.method_calls] == ["stop", "close"]
 
 
 def test_gevents_own_pool_stays_free(ends: Ends, remote: None) -> None:
