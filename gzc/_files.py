@@ -32,8 +32,6 @@ class FileEnd(Doer, End):
     kind = Kind.FILE
     note = "regular file"
     offset: int
-    #: Where the object stands during a copy, if that is behind all of it.
-    _behind: int | None = None
 
     def __init__(self, obj: Any, status: os.stat_result) -> None:
         super().__init__(obj)
@@ -53,23 +51,13 @@ class FileEnd(Doer, End):
         """Write out what the object still has to write: by the pool where that may take long."""
         self.do(self.storage is not Storage.REMOTE or isinstance(self._file, io.RawIOBase), self._file.flush, ())
 
-    def reserve(self, count: int) -> None:
-        if self._behind is None:
-            self._behind = self.offset + count
-            self._file.seek(self._behind)
-
-    def settle(self, count: int) -> None:
-        self.offset += count
-        if not self._file.closed and (self._behind is None or self._file.tell() == self._behind):
-            self._behind = None
-            self._file.seek(self.offset)
-        super().settle(count)
-
 
 class FileSource(FileEnd, Source):
     """A regular file, read from its logical position."""
 
     rewindable = True
+    #: Where the object stands during a copy, if that is behind all of it.
+    _behind: int | None = None
 
     def __init__(self, obj: Any, status: os.stat_result) -> None:
         super().__init__(obj, status)
@@ -82,6 +70,11 @@ class FileSource(FileEnd, Source):
             self.flush()  # unflushed writes are part of the file; it also drops the stale read buffer
             self.grow()
         self.offset = self._next = self._file.tell()  # a description may be older than a seek
+
+    def reserve(self, count: int) -> None:
+        if self._behind is None:
+            self._behind = self.offset + count
+            self._file.seek(self._behind)
 
     def at_hand(self, offset: int, count: int) -> bool:
         """Whether these bytes can be had without waiting for storage."""
@@ -137,6 +130,10 @@ class FileSource(FileEnd, Source):
         return self.size
 
     def settle(self, count: int) -> None:
+        self.offset += count
+        if not self._file.closed and (self._behind is None or self._file.tell() == self._behind):
+            self._behind = None
+            self._file.seek(self.offset)
         super().settle(count)
         self._next = self.offset
 

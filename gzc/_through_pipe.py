@@ -29,7 +29,6 @@ class ThroughPipe(Doer, Mover):
         #: compared with, should the booking be interrupted.
         self._delivered = 0
         self._reading = False
-        self._offset = sink.offset if isinstance(sink, FileSink) else None
 
     def __call__(self, left: float) -> int:
         pipe = self._pipe
@@ -108,15 +107,16 @@ class ThroughPipe(Doer, Mover):
         self._reading = False
 
     def _empty(self, pipe: Pipe, sink_fd: int) -> int:
-        if self._offset is None:
+        sink = self.sink
+        if not isinstance(sink, FileSink):
             return _syscalls.splice(pipe.reader, sink_fd, pipe.held)
-        assert isinstance(self.sink, FileSink)
         # A thread holds nobody up, and a job costs 60 us: all there is at once was 20 % less CPU from tcp to a
         # disk than a chunk at a time. One on slow storage must be over within the grace.
-        count = pipe.held if self.sink.storage is Storage.LOCAL else min(pipe.held, config.chunk)
-        fds = pipe.reader, sink_fd
-        moved = int(self.do(self.sink.swift(count), _syscalls.splice, fds, count, None, self._offset))
-        self._offset += moved
+        count = pipe.held if sink.storage is Storage.LOCAL else min(pipe.held, config.chunk)
+        inline = sink.swift(count)
+        begin, count = sink.place(count, inline)
+        moved = int(self.do(inline, _syscalls.splice, (pipe.reader, sink_fd), count, None, begin))
+        sink.placed(moved)
         return moved
 
     def _leave(self) -> None:
@@ -136,6 +136,8 @@ class ThroughPipe(Doer, Mover):
             # holds the pipe's mutex, so that even a close would wait for the file system.
             self.job.afterwards(pipe.close)
             self._pipe = None
+            if isinstance(self.sink, FileSink):
+                self.sink.abandon()
             return self._lost()
         before, pipe.held = pipe.held, _syscalls.unread(pipe.reader)
         self._delivered = 0
