@@ -1,6 +1,6 @@
 """Each remedy is taken away in turn, and a test must notice: ``make mutations``.
 
-    python -m tests.mutations [-j N] [WORD ...]
+    python -m tests.mutations [-j N] [--figures FILE] [WORD ...]
 
 WORD chooses mutants by name. The tree is copied, each mutant is one replaced text in the copy, and only the tests
 named beside it are run there. A mutant that no test kills is a failure of this program; so is a text that is not
@@ -19,11 +19,14 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from queue import SimpleQueue
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+from . import _figures
 
 ROOT = Path(__file__).resolve().parent.parent
 COPIED = ("gzc", "monkey", "tests", "examples", "benchmarks", "setup.cfg", "pyproject.toml", "README.md")
@@ -544,49 +547,62 @@ def _verdict(mutant: Mutant, python: Path, tree: Path) -> str:
     return f"pytest ended with {status}:\n{said[-2000:]}"
 
 
-def _baseline(python: Path, tree: Path, mutants: Iterable[Mutant]) -> list[str]:
-    """The tests that fail although nothing is missing."""
-    wrong = []
-    for tests in dict.fromkeys(mutant.tests for mutant in mutants):
-        status, said = _tests(python, tree, tests)
-        if status:
-            print(f"BAD      {' '.join(tests)}", flush=True)
-            wrong.append(f"{' '.join(tests)} without any mutation: {status}\n{said[-2000:]}")
-    return wrong
+def _whole(tests: tuple[str, ...], python: Path, tree: Path) -> str:
+    """What is wrong with ``tests`` although nothing is missing."""
+    status, said = _tests(python, tree, tests)
+    return f"{' '.join(tests)} without any mutation: {status}\n{said[-2000:]}" if status else ""
+
+
+class Trees:
+    """As many copies of the tree as there are tests at once, each in one hand at a time."""
+
+    def __init__(self, folder: Path, number: int) -> None:
+        self._pool = ThreadPoolExecutor(number)
+        self._free: SimpleQueue[tuple[Path, Path]] = SimpleQueue()
+        for name in map(str, range(number)):
+            self._free.put((_copy(folder / name), folder / name))
+
+    def each(self, work: Callable[[Any, Path, Path], str], things: Iterable[Any]) -> Iterator[str]:
+        """``work(thing, python, tree)`` for each of them, in their order."""
+
+        def with_tree(thing: Any) -> str:
+            place = self._free.get()
+            try:
+                return work(thing, *place)
+            finally:
+                self._free.put(place)
+
+        return self._pool.map(with_tree, things)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.mutations", description=__doc__)
     parser.add_argument("-j", type=int, default=1, metavar="N", help="so many at once")
     parser.add_argument("--list", action="store_true", help="name them, and run none")
+    parser.add_argument("--figures", type=Path, metavar="FILE", help="write there, as JSON, what was found")
     parser.add_argument("words", nargs="*", help="only the mutants with one of these words in their names")
     options = parser.parse_args()
     mutants = [one for one in MUTANTS if not options.words or any(word in one.name for word in options.words)]
     if options.list:
         print(*(one.name for one in mutants), sep="\n")
         return 0
-    with tempfile.TemporaryDirectory(prefix="gzc-mutations-") as folder, ThreadPoolExecutor(options.j) as pool:
-        trees: SimpleQueue[tuple[Path, Path]] = SimpleQueue()
-        for number in range(options.j):
-            tree = Path(folder, str(number))
-            trees.put((_copy(tree), tree))
-
-        def tried(mutant: Mutant) -> str:
-            place = trees.get()
-            try:
-                return _verdict(mutant, *place)
-            finally:
-                trees.put(place)
-
-        first = trees.get()
-        wrong = _baseline(*first, mutants)
-        trees.put(first)
-        for mutant, verdict in zip(mutants, pool.map(tried, mutants), strict=True):
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="gzc-mutations-") as folder:
+        trees = Trees(Path(folder), options.j)
+        tests = dict.fromkeys(mutant.tests for mutant in mutants)
+        wrong = [said for said in trees.each(_whole, tests) if said]
+        print(f"{len(tests)} choices of tests without any mutation: {len(wrong)} fail", flush=True)
+        survivors = []
+        for mutant, verdict in zip(mutants, trees.each(_verdict, mutants), strict=True):
             print(f"{'killed  ' if not verdict else 'NOT     '} {mutant.name}", flush=True)
             if verdict:
+                survivors.append(mutant.name)
                 wrong.append(f"{mutant.name}: {verdict}")
     print(*wrong, sep="\n\n")
     print(f"{len(mutants)} mutants, {len(wrong)} wrong")
+    if options.figures:
+        found = {"mutants": len(mutants), "killed": len(mutants) - len(survivors), "not killed": survivors}
+        _figures.write(options.figures, not wrong, time.monotonic() - began, found)
     return 1 if wrong else 0
 
 

@@ -29,6 +29,7 @@ from gzc import _disk, _syscalls
 
 from . import _fuse
 from ._ends import MIB, PATIENCE, Ends, Ticker, arrives, open_fds_unchanged, payload
+from ._figures import count as counted
 from ._pairs import HEAD, SINKS, SOURCES, raised
 
 CONTENT = _fuse.content()
@@ -59,6 +60,7 @@ def mounted(mountpoint: Path) -> Iterator[Path]:
         time.sleep(0.02)
     try:
         yield mountpoint
+        counted("misbehaviours of a FUSE file system", int((mountpoint / "misbehaved").read_text()))
     finally:
         process.kill()
         process.wait()
@@ -85,6 +87,7 @@ class Held:
             self.calls += 1
             if self.calls != at:
                 return real(*args)  # type: ignore[no-any-return]
+            counted("calls held up in a thread")
             # A call in the kernel has its memory, whatever becomes of the view meanwhile.
             args = tuple(bytes(one) if isinstance(one, memoryview) else one for one in args)
             self.begun.set()
