@@ -16,6 +16,7 @@ import gzc
 from gzc.cli import COMMANDS
 
 from ._command import GZC, Command, end
+from ._ends import python
 from ._program import PATIENCE, clean_environment
 
 
@@ -54,6 +55,35 @@ def test_ctrl_c_while_a_command_waits(tmp_path: Path) -> None:
         ended = command.end(signal.SIGINT)
     assert (ended.status, ended.out) == (130, "")
     assert ended.err in ("", "gzc cp: interrupted: 0 bytes were written to /dev/null")
+
+
+STRUCK = """
+import os, signal, sys
+import gzc
+from gzc.cli import _stop
+struck = []
+def step(count):
+    if not struck:
+        struck.append(count)
+        os.kill(os.getpid(), signal.SIGINT)
+        struck.append(count)  # only where it does not strike here
+_stop.quiet()
+gzc.config.chunk = 65536
+with open(sys.argv[1], "rb") as source, open("/dev/null", "wb") as sink:
+    _stop.between_steps()
+    try:
+        gzc.copy(gzc.observe(source, step), sink)
+    except KeyboardInterrupt as exc:
+        (transfer,) = gzc.transfers_of(exc)
+        print(len(struck), transfer.exact, transfer.moved < os.path.getsize(sys.argv[1]))
+"""
+
+
+def test_ctrl_c_waits_for_the_step_it_strikes_in(tmp_path: Path) -> None:
+    """M22: in the middle of one the count would be lost; it comes where the copy gives way to the hub."""
+    with (tmp_path / "big").open("wb") as made:
+        made.truncate(8 << 30)
+    assert python(STRUCK, tmp_path / "big") == "2 True True\n"
 
 
 # -- standard streams --------------------------------------------------------------------------------------

@@ -60,7 +60,6 @@ def mounted(mountpoint: Path) -> Iterator[Path]:
         time.sleep(0.02)
     try:
         yield mountpoint
-        counted("misbehaviours of a FUSE file system", int((mountpoint / "misbehaved").read_text()))
     finally:
         process.kill()
         process.wait()
@@ -71,6 +70,7 @@ def mounted(mountpoint: Path) -> Iterator[Path]:
 def fuse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with mounted(tmp_path_factory.mktemp("fuse")) as mountpoint:
         yield mountpoint
+        counted("misbehaviours of a FUSE file system", int((mountpoint / "misbehaved").read_text()))
 
 
 class Held:
