@@ -474,8 +474,8 @@ MUTANTS = (
         *("pump", "large_steps"),
     ),
     _mutant(
-        "who is woken in vain does not spin",
-        *("gzc/_pump.py", "                if not mover.woken:  # it was worth while\n", "                if True:\n"),
+        "a wake-up alone earns no new tries",
+        *("gzc/_pump.py", "                mover.woken = True\n", "                tries = again\n"),
         *("pump", "woken_in_vain"),
     ),
     _mutant(
@@ -490,21 +490,21 @@ MUTANTS = (
         *("fuzz", "memory_can_grow"),
     ),
     _mutant(
-        "a file opened with O_DIRECT is written by its own method (F13)",
+        "a file opened with O_DIRECT is written by its own method (L12)",
         *("gzc/_file_sinks.py", "    if flags & O_DIRECT:\n", "    if False:\n"),
-        *("sendfile_cases", "f13_"),
+        *("rare_cases", "l12_"),
     ),
     _mutant(
         "a writer's own EAGAIN tells what it took",
         *("gzc/_file_sinks.py", "taken = exc.characters_written or None", "taken = None"),
-        *("errors", "writers_own_blocking"),
+        *("rare_cases", "terminal_in_non_blocking"),
     ),
     _mutant(
         "a device is written by its own method",
         "gzc/_file_sinks.py",
         "    if not stat.S_ISREG(status.st_mode):\n",
         "    if False:\n",
-        *("errors or sendfile_cases or copy", "dev_full or device or tty or null"),
+        *("rare_cases", "l13_"),
     ),
     # -- what all seams share ----------------------------------------------------------------------------------------
     _mutant(

@@ -3,6 +3,8 @@
 Rules: each test names its case. Where this kernel lacks something, the test says so by a skip that names it.
 """
 
+import contextlib
+import mmap
 import os
 import pty
 import signal
@@ -106,6 +108,51 @@ def test_l13_into_a_terminal(ends: Ends, source: str) -> None:
     with gevent.Timeout(PATIENCE):
         assert gzc.copy(src, terminal) == len(data)
         assert looking.get() == data
+
+
+def test_a_terminal_in_non_blocking_mode_is_offered_again_only_what_it_did_not_take(ends: Ends) -> None:
+    """A full BufferedWriter says how much it took; who asks it again with all of it sends bytes twice."""
+    leader, follower = pty.openpty()
+    tty.setraw(follower)
+    for fd in (leader, follower):
+        os.set_blocking(fd, False)
+    terminal, screen = ends.keep(open(follower, "wb")), ends.keep(open(leader, "rb", 0))  # noqa: SIM115
+    data, seen, moved, refusals = payload(64 * KIB), b"", 0, 0
+    with gevent.Timeout(PATIENCE):
+        while moved < len(data):
+            try:
+                moved += gzc.copy(data[moved:], terminal)
+            except BlockingIOError as exc:
+                moved += gzc.transfers_of(exc)[0].moved
+                refusals += 1
+                seen += screen.read(KIB) or b""
+        while len(seen) < len(data):
+            with contextlib.suppress(BlockingIOError):
+                terminal.flush()
+            seen += screen.read(KIB) or b""
+            gevent.sleep(0)
+    assert refusals
+    assert seen == data
+
+
+@pytest.mark.parametrize("buffering", [-1, 0])
+def test_l12_a_file_opened_with_o_direct_is_written_by_its_own_method(ends: Ends, buffering: int) -> None:
+    """L12: whole blocks, in the kernel's calls as in its own; those it is given at an even address it takes."""
+    path = ends.path(b"")
+    try:
+        fd = os.open(path, os.O_WRONLY | os.O_DIRECT)
+    except OSError as exc:
+        pytest.skip(f"this file system has no O_DIRECT: {exc}")
+    target = ends.keep(open(fd, "wb", buffering))  # noqa: SIM115
+    plan = gzc.explain(ends.file(payload(MIB)), target)
+    assert plan.mechanism == "userspace"
+    assert "O_DIRECT" in plan.reason
+    with mmap.mmap(-1, 64 * KIB) as memory:
+        memory[:] = payload(64 * KIB)
+        assert gzc.copy(memory, target) == 64 * KIB
+    target.flush()
+    with open(path, "rb") as file:
+        assert file.read() == payload(64 * KIB)
 
 
 def test_c15_offsets_beyond_all_files(ends: Ends) -> None:
