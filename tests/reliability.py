@@ -91,10 +91,6 @@ def _counted(found: Figures, names: Sequence[str]) -> dict[str, object]:
     return rows | {"bytes compared": _size(found.get("bytes compared", 0))}
 
 
-def _told(rows: Mapping[str, object]) -> str:
-    return ", ".join(f"{_cell(value)} {name}" for name, value in rows.items())
-
-
 def _skipped(found: Figures) -> list[str]:
     return [f"Skipped: {why} ({times})." for why, times in found["skipped because"].items()]
 
@@ -121,6 +117,10 @@ def _soak(found: Figures) -> list[str]:
             requests.get(name, 0) for name in ("leave", "leave_rudely", "break_off_upload")
         ),
         "bytes compared": _size(load["bytes compared"]),
+        "moved by sendfile, in gunicorn": _size(load["gunicorn"]["moved"]["sendfile"]),
+        "moved by splice, in gunicorn": _size(load["gunicorn"]["moved"]["splice"]),
+        "through user space, in gunicorn": _size(load["gunicorn"]["moved"]["userspace"]),
+        "bytes through the tunnel": _size(load["tunnel"]["bytes"]),
         "more resident memory after the second half than after the first": _size(load["resident growth"]),
         "idle tunnels at a time": idle["tunnels"],
         "descriptors for each": idle["descriptors each"],
@@ -169,6 +169,16 @@ def _nightly(found: Figures) -> list[str]:
     return _table(("part", "result", "minutes", "what it came to"), rows)
 
 
+def _faulted(found: Figures) -> str:
+    *faults, strikes = (found.get(name, 0) for name in FAULTS)
+    return f"{sum(faults):,} faults below, {strikes:,} transfers struck at a switch; {_tests(found)}"
+
+
+def _fuzzed(found: Figures) -> str:
+    copies, tunnels, steps = (found.get(name, 0) for name in FUZZ)
+    return f"{copies + tunnels:,} histories, {steps:,} steps; {_tests(found)}"
+
+
 def _soaked(found: Figures) -> str:
     if "wrong" in found:
         return str(found["wrong"])
@@ -202,8 +212,8 @@ TABLES: dict[str, Callable[[Figures], list[str]]] = {
     "browser": _browser,
 }
 SUMMARIES: dict[str, Callable[[Figures], str]] = {
-    "faults": lambda found: f"{_told(_counted(found, FAULTS))}; {_tests(found)}",
-    "fuzz": lambda found: _told(_counted(found, FUZZ)),
+    "faults": _faulted,
+    "fuzz": _fuzzed,
     "soak": _soaked,
     "mutations": lambda found: f"{found['mutants']} remedies taken away, {found['killed']} noticed",
     "conformance": _conformed,

@@ -87,6 +87,7 @@ def step(
         @wraps(method)
         def guarded(self: Any, **arguments: Any) -> None:
             if when(self):
+                counted("steps of histories")
                 method(self, **arguments)
 
         return guarded
@@ -531,7 +532,6 @@ def tried(setting: dict[str, Any], history: list[tuple[str, dict[str, Any]]]) ->
         machine.clean_up()
     machine.nothing_is_left()
     counted("histories of copies")
-    counted("steps of histories", len(history))
 
 
 @pytest.mark.timeout(24 * 3600 if NIGHTLY else 120)

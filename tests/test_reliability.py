@@ -103,6 +103,7 @@ if part == "soak":
     subprocess.run([sys.executable, "-c", "import time; time.sleep(1000)  # {mark}"], start_new_session=True)
 if part != "mutations":
     counts = {{"pages": 3, "pictures": 2, "wrong": "", "histories of copies": 20}}
+    counts["tests"] = dict(passed=1, failed=2, skipped=0)
     pathlib.Path("{figures}", part + ".json").write_text(json.dumps({{"passed": True, "counts": counts}}))
 sys.exit(part == "fuzz")
 """
@@ -135,7 +136,7 @@ def test_the_nightly_run_goes_on_after_what_fails_and_ends_with_a_table(tmp_path
     assert done.returncode == 1, done.stderr
     table = done.stdout.rpartition("what it came to\n")[2]
     assert [line.split("  ")[0] for line in table.splitlines()] == [*parts, "all"]
-    assert re.search(r"^fuzz +FAILED +\S+   20 histories of copies", table, re.MULTILINE)
+    assert re.search(r"^fuzz +FAILED +\S+   20 histories, 0 steps; ", table, re.MULTILINE)
     assert re.search(r"^mutations +FAILED +\S+   no figures", table, re.MULTILINE)
     assert re.search(r"^soak +TOO LONG +\S+   no figures", table, re.MULTILINE)
     assert re.search(r"^browser +passed +\S+   3 pages, 2 pictures", table, re.MULTILINE)
