@@ -110,7 +110,7 @@ def _soak(found: Figures) -> list[str]:
     requests = load["requests"]
     rows = {
         "clients at a time": load["clients"],
-        "minutes": load["seconds"] / 60,
+        "minutes": f"{load['seconds'] / 60:g}",
         "downloads and ranges": requests["GET"],
         "uploads": requests["PUT"],
         "of these broken off by the client": sum(
