@@ -537,6 +537,34 @@ MUTANTS = (
         *("monkey/_seam.py", "        return None  # or it refuses", "        raise  # or it refuses"),
         *("shutil_seam", "refuses_is_refused"),
     ),
+    # -- hard cases of the first rank that have a remedy of their own --------------------------------------------------
+    _mutant(
+        "headers and body go in one segment (F9)",
+        *("monkey/_pywsgi.py", "handler.socket.sendall(head, MSG_MORE)", "handler.socket.sendall(head)"),
+        *("wsgi_downloads", "goes_with_its_headers"),
+    ),
+    _mutant(
+        "a spooled file stays in memory (O8)",
+        *("gzc/_classify.py", "if spool._rolled or describe is source else None", "if spool.fileno() else None"),
+        *("consent", "unrolled_spooled"),
+    ),
+    _mutant(
+        "between two ends that are not ours poll tells who is not ready (B13)",
+        *("gzc/_twins.py", "waiting = src if not src.ready() else dst", "waiting = src"),
+        *("twins", "full_sink"),
+    ),
+    _mutant(
+        "what is switched off is not called (C18)",
+        "gzc/_routes.py",
+        'absent = "switched off by config.disable" if mover.name in config.disable else _syscalls.missing(mover.name)',
+        "absent = _syscalls.missing(mover.name)",
+        *("machine", "c18_"),
+    ),
+    _mutant(
+        "copy_file_range is not asked of kernels before 5.3 (C24)",
+        *("gzc/_syscalls.py", " and _kernel() < (5, 3):", " and False:"),
+        *("rare_cases", "c24_"),
+    ),
     # -- commands ----------------------------------------------------------------------------------------------------
     _mutant(
         "Ctrl-C waits for the step that it strikes in (M22)",

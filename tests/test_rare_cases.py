@@ -12,6 +12,7 @@ import socket as native
 import subprocess
 import sys
 import tty
+from pathlib import Path
 
 import gevent
 import pytest
@@ -20,7 +21,7 @@ from gevent.fileobject import FileObject
 
 import gzc
 
-from ._ends import PATIENCE, Ends, payload
+from ._ends import PATIENCE, Ends, payload, python
 
 KIB, MIB = 1 << 10, 1 << 20
 
@@ -162,6 +163,27 @@ def test_c15_offsets_beyond_all_files(ends: Ends) -> None:
         assert gzc.copy(gzc.section(file, offset, KIB), here) == 0
     with pytest.raises(ValueError, match="negative"):
         gzc.section(file, -1, KIB)
+
+
+RELEASE = """
+import os, sys
+os.uname = lambda own=os.uname(): os.uname_result((own[0], own[1], sys.argv[1], own[3], own[4]))
+import gzc
+with open(sys.argv[2], "rb") as source, open(sys.argv[3], "wb") as sink:
+    plan = gzc.explain(source, sink)
+    print(plan.mechanism, "5.3" in plan.reason)
+"""
+
+
+@pytest.mark.parametrize(
+    ("release", "told"),
+    [("5.2.21-generic", "True"), ("4.18.0-553.el8", "True"), ("5.3.0", "False"), ("6.18-rc1+", "False")],
+)
+def test_c24_copy_file_range_is_not_asked_of_kernels_before_5_3(tmp_path: Path, release: str, told: str) -> None:
+    """C24: it was broken in several ways before; the release string goes on as its maker likes."""
+    with (tmp_path / "source").open("wb") as made:
+        made.truncate(MIB)
+    assert python(RELEASE, release, tmp_path / "source", tmp_path / "sink").split()[1] == told
 
 
 def test_c16_holes_arrive_as_zeros(ends: Ends) -> None:

@@ -73,6 +73,7 @@ def counted(tmp_path: Path, *options: str, passes: bool = True) -> dict[str, Any
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("processes", ["0", "2"])
 def test_what_is_tried_is_counted_in_however_many_processes(tmp_path: Path, processes: str) -> None:
     found = counted(tmp_path, "-n", processes)
@@ -119,6 +120,7 @@ sys.exit(nightly.main())
 """
 
 
+@pytest.mark.slow
 def test_the_nightly_run_goes_on_after_what_fails_and_ends_with_a_table(tmp_path: Path) -> None:
     """A part that failed, one without figures and one that hangs, with a child in a session of its own."""
     make, mark = tmp_path / "make", f"mark of {tmp_path.name}"
