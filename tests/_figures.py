@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import shlex
 from collections import Counter
 from collections.abc import Mapping
 from importlib.metadata import version
@@ -21,6 +22,9 @@ from time import monotonic
 from typing import Any
 
 import pytest
+
+#: Variables that decide how much is tried.
+SETTINGS = ("SOAK", "GZC_FUZZ_EXAMPLES", "ARGS")
 
 _counts: Counter[str] = Counter()
 
@@ -44,10 +48,16 @@ def conditions() -> dict[str, object]:
     }
 
 
+def command(target: str) -> str:
+    """How ``target`` was asked for: make passes on, in the environment, what it was told in its command."""
+    told = {name: os.environ.get(name) for name in SETTINGS}
+    return " ".join(["make", target, *(f"{name}={shlex.quote(value)}" for name, value in told.items() if value)])
+
+
 def write(path: Path, passed: bool, seconds: float, counts: Mapping[str, Any]) -> None:
     """Write the figures of the target of the Makefile that ``path`` is named after."""
     found = {
-        "command": f"make {path.stem}",
+        "command": command(path.stem),
         "conditions": conditions(),
         "passed": passed,
         "seconds": round(seconds),

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from . import reliability
+from . import _figures, reliability
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -62,7 +62,7 @@ def counted(tmp_path: Path, *options: str, passes: bool = True) -> dict[str, Any
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "--rootdir", tmp_path, "--figures", figures, *options, tmp_path],
         cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "PYTHONPATH": str(ROOT), **dict.fromkeys(_figures.SETTINGS, "")},
         capture_output=True,
         text=True,
         timeout=100,
@@ -85,6 +85,12 @@ def test_what_is_tried_is_counted_in_however_many_processes(tmp_path: Path, proc
         "skipped because": {"no moon": 2},
     }
     assert not re.search(r"20\d\d-\d\d|/", json.dumps(found)), "a date, or a path"
+
+
+def test_the_command_is_the_one_that_was_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("SOAK", "600"), ("ARGS", "-k 'a or b'"), ("GZC_FUZZ_EXAMPLES", "")):
+        monkeypatch.setenv(name, value)
+    assert _figures.command("soak") == """make soak SOAK=600 ARGS='-k '"'"'a or b'"'"''"""
 
 
 def test_a_run_that_fails_says_so(tmp_path: Path) -> None:
