@@ -2,9 +2,9 @@
 
     python -m tests.versions [--only 3.10 ...] [--figures FILE] [--engine FILE ...] [-- TEST ...]
 
-With the oldest gevent and gunicorn that setup.cfg allows, and with the newest. Each combination is a row; those that
-failed are told at the end. What is asked of libuv is the engine. Tests that are named are run on both loops, and no
-others.
+With the oldest gevent and gunicorn that setup.cfg allows, and with the newest. Each combination is a row, with what
+pytest said below it where a test failed. What is asked of libuv is the engine. Tests that are named are run on both
+loops, and no others.
 
 Rules of this file: the counts are those that pytest itself has written down; a combination that cannot be had is a
 row with the reason, never left out.
@@ -155,9 +155,10 @@ def main() -> int:
                 rows.append(row_of(env, loop, outcomes, time.monotonic() - start))
                 for outcome in outcomes:
                     if outcome.said:
-                        failures += [f"FAILED: {minor} {loop}, gevent {env.gevent}:", *outcome.said]
+                        print(*outcome.said, sep="\n    ", flush=True)
+                        failures.append(f"{minor} {loop}, gevent {env.gevent}")
     if failures:
-        print(*failures, sep="\n    ")
+        print(f"FAILED: {'; '.join(dict.fromkeys(failures))}")
     good = not failures and any("passed" in row for row in rows)
     if options.figures:
         _figures.write(options.figures, good, time.monotonic() - began, {"combinations": rows})
