@@ -46,11 +46,11 @@ class Part(NamedTuple):
 PARTS = {
     "browser": Part(6),
     "faults": Part(12),
-    "fuzz": Part(30),
+    "fuzz": Part(40),
     "soak": Part(18, ("SOAK=600",)),
     "mutations": Part(25),
     "conformance": Part(45),
-    "versions": Part(45),
+    "versions": Part(60),
     "coverage": Part(30),
 }
 
