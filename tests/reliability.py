@@ -157,7 +157,7 @@ def _coverage(found: Figures) -> list[str]:
         "branches taken": f"{found['covered_branches']:,} of {found['num_branches']:,}",
         "both": f"{found['percent_covered']:.2f} %",
     }
-    return _pairs(rows)
+    return [*_pairs(rows), "", *([f"Python {found['python']}."] if "python" in found else [])]
 
 
 def _browser(found: Figures) -> list[str]:

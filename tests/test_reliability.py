@@ -30,6 +30,44 @@ def test_every_table_is_on_the_page_and_every_kept_file_is_of_a_run_that_passed(
         assert reliability.load(path)["passed"] is True, path
 
 
+SAMPLES = {
+    "nightly": (
+        {"parts": [{"part": "soak", "how": "passed", "seconds": 671, "what": "200 clients"}]},
+        "| soak | passed | 11:11 | 200 clients |",
+    ),
+    "versions": (
+        {
+            "combinations": [
+                {"Python": "3.10", "age": "newest", "loop": "libuv", "gevent": "26.9.0", "gunicorn": "27.0.1"}
+                | {"passed": 1737, "failed": 0, "skipped": 2},
+                {"Python": "3.99", "age": "oldest", "loop": "libuv", "not run": "no wheel of it"},
+            ]
+        },
+        "| 3.10 | libuv | 26.9.0 | 27.0.1 | 1,737 | 0 | 2 |\n\nNot run: Python 3.99 with the oldest: no wheel of it.",
+    ),
+    "coverage": (
+        {
+            "covered_lines": 5189,
+            "num_statements": 5375,
+            "covered_branches": 3,
+            "num_branches": 4,
+            "percent_covered": 95.3,
+        },
+        "| statements run | 5,189 of 5,375 |\n| branches taken | 3 of 4 |\n| both | 95.30 % |",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_tables_of_what_is_not_run_every_day(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reliability, "KEPT", tmp_path)
+    counts, expected = SAMPLES[name]
+    (tmp_path / f"{name}.json").write_text(
+        json.dumps(counts if name == "coverage" else {"passed": True, "counts": counts})
+    )
+    assert expected in reliability.block(name)
+
+
 def test_figures_of_a_run_that_failed_are_not_taken_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reliability, "FIGURES", tmp_path / "new")
     monkeypatch.setattr(reliability, "KEPT", tmp_path / "kept")
