@@ -490,9 +490,9 @@ MUTANTS = (
         *("fuzz", "memory_can_grow"),
     ),
     _mutant(
-        "a file opened with O_DIRECT is written by its own method (L12)",
+        "a file opened with O_DIRECT is written by its own method (F13)",
         *("gzc/_file_sinks.py", "    if flags & O_DIRECT:\n", "    if False:\n"),
-        *("rare_cases", "l12_"),
+        *("rare_cases", "f13_"),
     ),
     _mutant(
         "a writer's own EAGAIN tells what it took",

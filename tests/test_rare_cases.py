@@ -137,8 +137,8 @@ def test_a_terminal_in_non_blocking_mode_is_offered_again_only_what_it_did_not_t
 
 
 @pytest.mark.parametrize("buffering", [-1, 0])
-def test_l12_a_file_opened_with_o_direct_is_written_by_its_own_method(ends: Ends, buffering: int) -> None:
-    """L12: whole blocks, in the kernel's calls as in its own; those it is given at an even address it takes."""
+def test_f13_a_file_opened_with_o_direct_is_written_by_its_own_method(ends: Ends, buffering: int) -> None:
+    """F13: no call of the kernel takes its odd lengths, either; whole blocks at an even address go by `write`."""
     path = ends.path(b"")
     try:
         fd = os.open(path, os.O_WRONLY | os.O_DIRECT)
