@@ -148,7 +148,9 @@ def _versions(found: Figures) -> list[str]:
     names = ("Python", "loop", "gevent", "gunicorn", "passed", "failed", "skipped")
     absent = {(row["Python"], row["age"]): row["not run"] for row in found["combinations"] if "not run" in row}
     missing = [f"Not run: Python {python} with the {age}: {why}." for (python, age), why in absent.items()]
-    return [*_table(names, [[row[name] for name in names] for row in ran]), "", *missing]
+    skipped = dict.fromkeys(why for row in ran for why in row["skipped because"])
+    told = [f"Skipped: {'; '.join(skipped)}."] if skipped else []
+    return [*_table(names, [[row[name] for name in names] for row in ran]), "", *told, *missing]
 
 
 def _coverage(found: Figures) -> list[str]:

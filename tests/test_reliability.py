@@ -39,11 +39,12 @@ SAMPLES = {
         {
             "combinations": [
                 {"Python": "3.10", "age": "newest", "loop": "libuv", "gevent": "26.9.0", "gunicorn": "27.0.1"}
-                | {"passed": 1737, "failed": 0, "skipped": 2},
+                | {"passed": 1737, "failed": 0, "skipped": 2, "skipped because": {"no moon": 2}},
                 {"Python": "3.99", "age": "oldest", "loop": "libuv", "not run": "no wheel of it"},
             ]
         },
-        "| 3.10 | libuv | 26.9.0 | 27.0.1 | 1,737 | 0 | 2 |\n\nNot run: Python 3.99 with the oldest: no wheel of it.",
+        "| 3.10 | libuv | 26.9.0 | 27.0.1 | 1,737 | 0 | 2 |\n\n"
+        "Skipped: no moon.\nNot run: Python 3.99 with the oldest: no wheel of it.",
     ),
     "coverage": (
         {

@@ -85,9 +85,10 @@ def environment(minor: str, base: str, age: str) -> Environment:
 
 
 class Outcome(NamedTuple):
-    """What came of one run of pytest, and what it said where that was not good."""
+    """What came of one run of pytest, why tests were skipped, and what it said where that was not good."""
 
     tests: Counter[str]
+    why: Counter[str]
     said: list[str]
 
 
@@ -108,12 +109,12 @@ def run(env: Environment, loop: str, tests: Sequence[str], *options: str) -> Out
                 check=False,
             )
         except subprocess.TimeoutExpired:
-            return Outcome(Counter(failed=1), [f"{' '.join(tests)}: not over after {PATIENCE} s"])
-        counts = Counter(json.loads(figures.read_text())["counts"]["tests"] if figures.exists() else {})
+            return Outcome(Counter(failed=1), Counter(), [f"{' '.join(tests)}: not over after {PATIENCE} s"])
+        found = json.loads(figures.read_text())["counts"] if figures.exists() else {"tests": {}, "skipped because": {}}
+    counts, why = Counter[str](found["tests"]), Counter[str](found["skipped because"])
     if done.returncode:
         counts["failed"] = counts["failed"] or 1  # it crashed
-        return Outcome(counts, done.stdout.splitlines()[-40:])
-    return Outcome(counts, [])
+    return Outcome(counts, why, done.stdout.splitlines()[-40:] if done.returncode else [])
 
 
 def tried(env: Environment, loop: str, engine: Sequence[str], chosen: Sequence[str]) -> list[Outcome]:
@@ -134,7 +135,8 @@ def row_of(env: Environment, loop: str, outcomes: Sequence[Outcome], seconds: fl
     tests = sum((outcome.tests for outcome in outcomes), Counter[str]())
     counts = {name: tests[name] for name in ("passed", "failed", "skipped")}
     print(ROW.format(env.python, loop, env.gevent, env.gunicorn, *counts.values(), round(seconds)), flush=True)
-    return row | {"gevent": env.gevent, "gunicorn": env.gunicorn, **counts}
+    why = sum((outcome.why for outcome in outcomes), Counter[str]())
+    return row | {"gevent": env.gevent, "gunicorn": env.gunicorn, **counts, "skipped because": dict(why)}
 
 
 def main() -> int:
