@@ -30,6 +30,7 @@ from gzc import _disk, _syscalls
 
 from . import _fuse
 from ._ends import MIB, PATIENCE, Ends, Ticker, arrives, open_fds_unchanged, payload
+from ._figures import count as counted
 from ._pairs import HEAD, SINKS, SOURCES, raised
 
 CONTENT = _fuse.content()
@@ -70,6 +71,7 @@ def mounted(mountpoint: Path) -> Iterator[Path]:
 def fuse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with mounted(tmp_path_factory.mktemp("fuse")) as mountpoint:
         yield mountpoint
+        counted("misbehaviours of a FUSE file system", int((mountpoint / "misbehaved").read_text()))
 
 
 class Held:
@@ -86,6 +88,7 @@ class Held:
             self.calls += 1
             if self.calls != at:
                 return real(*args)  # type: ignore[no-any-return]
+            counted("calls held up in a thread")
             # A call in the kernel has its memory, whatever becomes of the view meanwhile.
             args = tuple(bytes(one) if isinstance(one, memoryview) else one for one in args)
             self.begun.set()
