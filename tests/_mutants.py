@@ -162,7 +162,7 @@ MUTANTS = (
         "a transfer runs in its own process only (D10)",
         *(
             "gzc/_transfer.py",
-            "        if os.getpid() != self._pid:\n            raise",
+            "        if _hub.generation != self._born:\n            raise",
             "        if False:\n            raise",
         ),
         *("sendfile_cases", "d10_a_transfer"),
@@ -196,7 +196,11 @@ MUTANTS = (
     ),
     _mutant(
         "a buffer above an unknown raw object is not bypassed (O7)",
-        *("gzc/_classify.py", "if type(raw) is io.FileIO and not vars(raw):", "if isinstance(raw, io.IOBase):"),
+        *(
+            "gzc/_classify.py",
+            "if type(raw) is io.FileIO and vars(raw).keys() <= _NAMED:",
+            "if isinstance(raw, io.IOBase):",
+        ),
         *("consent", "tarfile or buffered_file_over"),
     ),
     _mutant(
@@ -505,6 +509,30 @@ MUTANTS = (
         "    if not stat.S_ISREG(status.st_mode):\n",
         "    if False:\n",
         *("rare_cases", "l13_"),
+    ),
+    _mutant(
+        "the object's position is asked for at each piece (B16)",
+        *("gzc/_file_sinks.py", "begin = self.offset = self._file.tell()", "begin = self.offset"),
+        *("disk", "others_write_meanwhile"),
+    ),
+    _mutant(
+        "the object stands behind what the pool has (B16)",
+        *("gzc/_file_sinks.py", "            if not inline:  # others", "            if False:  # others"),
+        *("disk", "others_write_while"),
+    ),
+    _mutant(
+        "what the pool wrote in part is filled in first (B16)",
+        *(
+            "gzc/_file_sinks.py",
+            "            count = min(count, end - begin)\n",
+            "            begin = self._file.tell()\n",
+        ),
+        *("disk", "others_write_while"),
+    ),
+    _mutant(
+        "the pool that a forked child inherits is closed (M19)",
+        *("gzc/_disk.py", "        _retire(pool)\n", "        pass\n"),
+        *("disk", "inherits"),
     ),
     # -- what all seams share ----------------------------------------------------------------------------------------
     _mutant(
