@@ -14,7 +14,7 @@ SHELL := bash
 # Two pips in one environment break each other, so -j means nothing here.
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help demo bench test test-all test-libuv conformance coverage fuzz mutations soak browser versions nightly lint format \
+.PHONY: help demo bench performance test test-all test-libuv conformance coverage fuzz mutations soak browser versions nightly lint format \
     docs dist clean FORCE
 
 BIN := $(VENV)/bin
@@ -64,6 +64,11 @@ test-all: ## The fast tests on every other Python >= 3.10 of this machine.
 # nginx and haproxy take part where they are on PATH. ARGS=--quick shows in a minute or two that all of it works.
 bench: $(BIN)/.extra-bench ## Everything measured, beside stock gevent, Go, nginx, HAProxy (15 minutes).
 	@$(BIN)/python -m benchmarks all $(ARGS)
+
+# The page says which rows failed, so it is written then, too. Have nginx and haproxy on PATH, and the machine to yourself.
+performance: $(BIN)/.extra-bench ## Measure everything, and renew docs/performance.md with it (20 minutes).
+	@status=0; $(BIN)/python -m benchmarks all --json docs/performance $(ARGS) || status=$$?; \
+	$(BIN)/python -m benchmarks page; exit $$status
 
 # For the nightly run: it takes about half an hour. ARGS='test_socket urllib3' chooses.
 conformance: $(BIN)/.extra-conformance ## The suites of CPython, gevent, gunicorn, Werkzeug, urllib3 under gzc.

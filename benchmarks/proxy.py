@@ -22,7 +22,7 @@ from statistics import median
 from examples.rig import DemoError, cpu_of
 
 from . import stage
-from .report import Chart, Report, Table, chosen, conditions, finish, parser, progress
+from .report import Report, Table, chosen, conditions, finish, parser, progress
 
 MIB, GIB = 1 << 20, 1 << 30
 BUSY = (1, 16, 128)
@@ -174,6 +174,4 @@ def busy(
     speed = {name: total / MIB / median(taken) for name, taken in walls.items()}
     cpu = {name: median(taken) * 1000 * GIB / total for name, taken in cpus.items()}
     report.figures.append({"name": row, "mib_per_s": speed, "cpu_ms_per_gib": cpu, "wall_s": walls, "cpu_s": cpus})
-    points: dict[str, list[tuple[float | str, float]]] = {name: [(row, value)] for name, value in cpu.items()}
-    report.charts.append(Chart(row.replace(" ", "-"), f"Proxy, {row}", "", "CPU ms per GiB", points))
     return [f"{value:.0f}" for value in (*speed.values(), *cpu.values())]

@@ -24,7 +24,7 @@ from statistics import median
 from examples.rig import Client, DemoError, cpu_of
 
 from . import peers, seams, stage
-from .report import Chart, Report, Table, chosen, conditions, finish, parser, progress, size
+from .report import Report, Table, chosen, conditions, finish, parser, progress, size
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 SIZES = (KIB, 16 * KIB, MIB, 100 * MIB)
@@ -264,7 +264,6 @@ def one_row(
                 servers[name] = stack.enter_context(python_server(app, worker_class, switch, folder, place))
         both = Session(servers, rounds)
         every = Session(servers | other, rounds)
-        points: dict[str, list[tuple[float | str, float]]] = {}
         for count in sizes:
             found = every.turns(lambda one, count=count: downloads(one, f"f{count}.bin", count, seconds))
             rates = {name: 1 / wall for name, (wall, _) in found.items()}
@@ -273,10 +272,6 @@ def one_row(
             cells = [f"{value:.0f}" for value in (*rates.values(), *cpus.values())]
             cells[: len(rates)] = [f"{rate:.1f}" for rate in rates.values()]
             lines["downloads"].append([f"{row}, {size(count)}", *cells])
-            for name, cpu in cpus.items():
-                points.setdefault(name, []).append((count, cpu * count / GIB))
-        file = row.replace(", ", "-").replace(" ", "-")
-        report.charts.append(Chart(file, f"{row}: CPU per request", "bytes of the file", "CPU ms", points))
         found = Session(servers | other, min(rounds, 2)).turns(
             lambda one: small_beside_big(one, f"f{sizes[-1]}.bin", 2 * seconds)
         )
