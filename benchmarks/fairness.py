@@ -12,7 +12,7 @@ from statistics import median
 from examples.rig import DemoError
 
 from . import stage
-from .report import Report, Table, chosen, conditions, finish, parser, progress
+from .report import Report, Table, chosen, command, conditions, finish, progress
 
 MIB, GIB = 1 << 20, 1 << 30
 NUMBERS = (1, 8, 64, 256)
@@ -41,7 +41,7 @@ def turns(
 
 def main(arguments: Sequence[str]) -> int:
     """Measure the rows asked for; 1 where one of them did not work."""
-    options = parser("fairness", __doc__).parse_args(arguments)
+    options = command("fairness", __doc__, arguments)
     rounds, seconds = options.rounds or (1 if options.quick else 3), 0.3 if options.quick else 2.0
     report = Report("fairness")
     every = {f"{number} transfers, {cache}": (number, cache) for cache in ("warm", "cold") for number in NUMBERS}

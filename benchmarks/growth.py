@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from examples.rig import DemoError
 
 from . import fairness, stage
-from .report import Report, Table, chosen, conditions, finish, parser, progress, size
+from .report import Report, Table, chosen, command, conditions, finish, progress, size
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 SIZES = (KIB, 16 * KIB, 64 * KIB, 256 * KIB, MIB, 16 * MIB, 256 * MIB)
@@ -19,7 +19,7 @@ NUMBERS = (1, 4, 16, 64, 256, 1000)
 
 def main(arguments: Sequence[str]) -> int:
     """Measure the rows asked for; 1 where one of them did not work."""
-    options = parser("growth", __doc__).parse_args(arguments)
+    options = command("growth", __doc__, arguments)
     rounds, seconds = options.rounds or (1 if options.quick else 3), 0.2 if options.quick else 1.0
     report = Report("growth")
     span = 32 * MIB if options.quick else 512 * MIB

@@ -22,7 +22,7 @@ from statistics import median
 from examples.rig import DemoError, cpu_of
 
 from . import stage
-from .report import Report, Table, chosen, conditions, finish, parser, progress
+from .report import Report, Table, chosen, command, conditions, finish, progress
 
 MIB, GIB = 1 << 20, 1 << 30
 BUSY = (1, 16, 128)
@@ -127,7 +127,7 @@ def contenders(stack: contextlib.ExitStack, upstream: int, report: Report) -> di
 
 def main(arguments: Sequence[str]) -> int:
     """Measure the rows asked for; 1 where one of them did not work."""
-    options = parser("proxy", __doc__).parse_args(arguments)
+    options = command("proxy", __doc__, arguments)
     rounds, total = options.rounds or (1 if options.quick else 5), (16 if options.quick else 512) * MIB
     report = Report("proxy")
     every = {f"{number} busy": number for number in BUSY}

@@ -18,7 +18,7 @@ from statistics import median
 from examples.rig import DemoError, strace
 
 from . import stage
-from .report import Report, Table, chosen, conditions, finish, parser, progress
+from .report import Report, Table, chosen, command, conditions, finish, progress
 from .transfers import Cell, Turn
 
 MIB, GIB = 1 << 20, 1 << 30
@@ -37,7 +37,7 @@ GO = {"Go raw": "copy", "Go wrapped": "wrapped", "Go limited": "limited"}
 
 def main(arguments: Sequence[str]) -> int:
     """Measure the rows asked for; 1 where one of them did not work."""
-    options = parser("readers", __doc__).parse_args(arguments)
+    options = command("readers", __doc__, arguments)
     rounds, count = options.rounds or (1 if options.quick else 5), (8 if options.quick else 512) * MIB
     report, cell = Report("readers"), Cell("SendFile", "file", "tcp", 256 << 10, "disk")
     with contextlib.ExitStack() as stack:

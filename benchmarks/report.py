@@ -19,7 +19,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from . import charts
+from . import charts, network
 
 PACKAGES = ("gevent", "greenlet", "gunicorn", "Flask", "Django", "requests", "urllib3", "uvloop")
 
@@ -56,15 +56,18 @@ class Report:
         return "\n\n".join(parts) + "\n"
 
 
-def parser(name: str, about: str | None) -> argparse.ArgumentParser:
-    """What the command lines of all benchmarks share."""
+def command(name: str, about: str | None, arguments: Sequence[str]) -> argparse.Namespace:
+    """What the command lines of all benchmarks share; the network is made ready by them, too."""
     made = argparse.ArgumentParser(prog=f"python -m benchmarks {name}", description=about)
     made.add_argument("only", nargs="*", metavar="TEXT", help="only the rows with one of these in their names")
     made.add_argument("--quick", action="store_true", help="a smoke run: it shows that all works, and measures nothing")
     made.add_argument("--rounds", type=int, help="turns of each contender")
+    made.add_argument("--tcp", metavar="NAME", help="a congestion control, instead of one that does not pace")
     made.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
     made.add_argument("--charts", type=Path, metavar="FOLDER", help="draw a chart there (needs gzc[bench])")
-    return made
+    found = made.parse_args(arguments)
+    network.enter(found.tcp)
+    return found
 
 
 def chosen(names: Iterable[str], only: Sequence[str]) -> list[str]:
@@ -88,7 +91,8 @@ def conditions(name: str, arguments: Sequence[str], **more: str) -> dict[str, st
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / (1 << 30)
     return {
         "command": shlex.join(["python", "-m", "benchmarks", name, *_measuring(arguments)]),
-        "machine": f"{processor}, {os.cpu_count()} CPUs, {memory:.0f} GiB, loopback",
+        "machine": f"{processor}, {os.cpu_count()} CPUs, {memory:.0f} GiB",
+        "network": network.said(),
         "load average": " ".join(f"{one:.2f}" for one in os.getloadavg()),
         "kernel": f"{platform.system()} {platform.release().partition('-')[0]}",
         "Python": f"{platform.python_implementation()} {platform.python_version()}",

@@ -23,7 +23,7 @@ from statistics import median
 from examples.rig import Client, DemoError, Server, cpu_of, strace
 
 from . import peers, stage
-from .report import Report, Table, chosen, conditions, finish, parser, progress
+from .report import Report, Table, chosen, command, conditions, finish, progress
 
 HERE = Path(__file__).resolve().parent
 MIB, GIB = 1 << 20, 1 << 30
@@ -289,7 +289,7 @@ def table(results: Sequence[Result]) -> Table:
 
 def main(arguments: Sequence[str]) -> int:
     """Measure the cases asked for; 1 where one of them did not work."""
-    options = parser("seams", __doc__).parse_args(arguments)
+    options = command("seams", __doc__, arguments)
     rounds = options.rounds or (1 if options.quick else 5)
     report, results = Report("seams"), []
     every = {case.name: case for case in CASES}

@@ -26,10 +26,10 @@ from .report import (
     Report,
     Table,
     chosen,
+    command,
     conditions,
     finish,
     geometric_mean,
-    parser,
     progress,
     ratio,
     size,
@@ -260,7 +260,7 @@ def behind(rows: Sequence[dict[str, Any]]) -> list[str]:
 
 def main(arguments: Sequence[str]) -> int:
     """Measure the rows asked for; 1 where one of them did not work."""
-    options = parser("transfers", __doc__).parse_args(arguments)
+    options = command("transfers", __doc__, arguments)
     report = Report("transfers")
     every = {cell.name: cell for cell in cells()}
     rounds = options.rounds or (1 if options.quick else 5)

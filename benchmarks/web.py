@@ -24,7 +24,7 @@ from statistics import median
 from examples.rig import Client, DemoError, cpu_of
 
 from . import peers, seams, stage
-from .report import Report, Table, chosen, conditions, finish, parser, progress, size
+from .report import Report, Table, chosen, command, conditions, finish, progress, size
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 SIZES = (KIB, 16 * KIB, MIB, 100 * MIB)
@@ -196,7 +196,7 @@ class Session:
 
 def main(arguments: Sequence[str]) -> int:
     """Measure the rows asked for; 1 where one of them did not work."""
-    options = parser("http", __doc__).parse_args(arguments)
+    options = command("http", __doc__, arguments)
     rounds = options.rounds or (1 if options.quick else 3)
     sizes = SIZES[:3] if options.quick else SIZES
     seconds = 0.1 if options.quick else 0.6
