@@ -58,7 +58,7 @@ def test_a_report_names_what_made_it(name: str) -> None:
     said = found["conditions"]
     assert said["command"].startswith(f"python -m benchmarks {name}")
     assert "--quick" not in said["command"]
-    assert {"machine", "kernel", "Python", "packages", "load average"} <= set(said)
+    assert {"machine", "network", "kernel", "Python", "packages", "load average"} <= set(said)
     text = (page.KEPT / f"{name}.json").read_text()
     assert not re.findall(r"/(?:tmp|home|root|work|var|usr)/", text)
     line = page.made_by(found)
