@@ -86,7 +86,7 @@ def draw(found: Found, folder: Path) -> Path | None:
         panels(found, axes)
         handles, labels = axes[0].get_legend_handles_labels()
         if handles:
-            figure.legend(handles, labels, loc="outside lower center", ncols=3)
+            figure.legend(handles, labels, loc="outside lower center", ncols=3 if found["name"] == "http" else 5)
         file = folder / f"{found['name']}.svg"
         figure.savefig(file, metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
         pyplot.close(figure)
@@ -154,6 +154,7 @@ def readers(found: Found, axes: Sequence[Axes]) -> None:
     axes[1].barh(names, [max(1, sum(row["calls"].values())) for row in rows], color=colours)
     axes[1].set(title=f"system calls for {rows[0]['bytes'] // MIB} MiB", xscale="log")
     axes[1].set_yticks([])
+    _plain(axes[1].xaxis, (100, 1000, 10_000, 100_000))
     axes[0].invert_yaxis()
     axes[1].invert_yaxis()
 
@@ -179,6 +180,7 @@ def growth(found: Found, axes: Sequence[Axes]) -> None:
         ("number", "the same, by connections", [row for row in found["figures"] if row["size"] == 4 * MIB]),
     )
     for panel, (axis, title, rows) in zip(axes, panels, strict=True):
+        rows.sort(key=lambda row: row[axis])
         for name in ("stock", "gzc"):
             cost = [row[name]["cpu"] * 1000 * GIB / max(1, row[name]["bytes"]) for row in rows]
             panel.plot([row[axis] for row in rows], cost, marker="o", color=COLOURS[name], label=name)
