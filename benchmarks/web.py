@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 from examples.rig import Client, DemoError, cpu_of
 
@@ -237,10 +238,30 @@ def main(arguments: Sequence[str]) -> int:
     report.tables.append(Table(f"Small requests beside {BIG} big downloads", heads, lines["latency"]))
     heads = ["", *(f"{name} {unit}" for unit in ("MiB/s", "CPU ms/GiB") for name in ("stock", "gzc"))]
     report.tables.append(Table("Raw uploads to a file", heads, lines["uploads"]))
+    if other:
+        report.tables.append(beside_nginx(report.figures, sizes))
     where = f"server on CPU {stage.WORKER_CPU}, clients on {stage.PEER_CPU}"
     report.notes.append(f"Medians of {rounds} rounds, turns of {seconds} s; {where}.")
     report.conditions = conditions("http", arguments) | report.conditions
     return finish(report, options)
+
+
+def beside_nginx(figures: Sequence[dict[str, Any]], sizes: Sequence[int]) -> Table:
+    """gzc's requests a second over nginx's, and the most there could be under that framework.
+
+    That is a server which takes as long as stock does for the least file, and as long as nginx does for all further
+    bytes.
+    """
+    lines: list[Sequence[str]] = []
+    every = [figure for figure in figures if "requests_per_s" in figure]
+    for name in dict.fromkeys(figure["name"] for figure in every):
+        rates = {figure["size"]: figure["requests_per_s"] for figure in every if figure["name"] == name}
+        least = rates[sizes[0]]
+        for count in sizes[1:]:
+            most = 1 / (1 / least["stock"] + 1 / rates[count]["nginx"] - 1 / least["nginx"])
+            mine = [rate / rates[count]["nginx"] for rate in (rates[count]["gzc"], most)]
+            lines.append([f"{name}, {size(count)}", *(f"{value:.2f}" for value in mine)])
+    return Table("Requests a second over nginx's", ["", "gzc", "the most under that framework"], lines)
 
 
 def one_row(
