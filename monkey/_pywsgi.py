@@ -139,8 +139,8 @@ def _send_headers(handler: Any, promised: int | None) -> None:
 def _short(handler: Any) -> int | None:
     """The length of a short body in the server's own wrapper, if it was promised, and its bytes are at hand.
 
-    The wrapper's iteration is right for every kind of file: to ask for descriptor, size and flags cost 12 % of the
-    requests at 1 KiB.
+    The wrapper's iteration is right for every kind of file: to ask for descriptor, size and flags took 5 % of the
+    CPU of a request for 1 KiB.
     """
     if handler.headers_sent or not handler.status or handler.provided_content_length is None:
         return None
