@@ -14,8 +14,8 @@ SHELL := bash
 # Two pips in one environment break each other, so -j means nothing here.
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help demo bench test test-all test-libuv conformance coverage faults fuzz mutations soak browser versions nightly \
-    reliability lint format docs dist clean FORCE
+.PHONY: help demo bench performance test test-all test-libuv conformance coverage faults fuzz mutations soak browser \
+    versions nightly reliability lint format docs dist clean FORCE
 
 BIN := $(VENV)/bin
 CODE := gzc monkey tests examples benchmarks .ci/smoke.py
@@ -67,11 +67,16 @@ test-all: ## The fast tests on every other Python >= 3.10 of this machine.
 bench: $(BIN)/.extra-bench ## Everything measured, beside stock gevent, Go, nginx, HAProxy (15 minutes).
 	@$(BIN)/python -m benchmarks all $(ARGS)
 
+# The page says which rows failed, so it is written then, too. Have nginx and haproxy on PATH, and the machine to yourself.
+performance: $(BIN)/.extra-bench ## Measure everything, and renew docs/performance.md with it (20 minutes).
+	@status=0; $(BIN)/python -m benchmarks all --json docs/performance $(ARGS) || status=$$?; \
+	$(BIN)/python -m benchmarks page; exit $$status
+
 # ARGS='test_socket urllib3' chooses.
 conformance: $(BIN)/.extra-conformance ## The suites of CPython, gevent, gunicorn, Werkzeug, urllib3 under gzc.
 	$(BIN)/python -m tests.conformance $(FIGURES) $(ARGS)
 
-# A process for each module: after some thousand tests in one, gevent's own libuv loop crashes in a forked child.
+# A process for each module: what one leaves behind in the loop is in no other's way.
 test-libuv: $(BIN)/.extra-test ## The fast tests of the engine on gevent's libuv loop.
 	@failed=; for module in $(ENGINE); do \
 	    echo "==> libuv: $$module"; \
