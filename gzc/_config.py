@@ -61,8 +61,9 @@ class Config:
 
     chunk
         Bytes one system call may move. A call on a non-blocking socket goes on as long as the peer
-        drains it, so this bounds how long one call holds the hub: 256 KiB takes about 60 us on
-        loopback, and 128 KiB to 1 MiB measured alike, while an unbounded call was slower.
+        drains it, so this bounds how long one call holds the hub: 1 MiB takes about 200 us on
+        loopback. From a file to tcp it took 8 % less CPU than 256 KiB, and the gaps of a 1 ms ticker
+        stayed the same; an unbounded call was slower.
     small
         A source known to hold no more bytes than this goes by one read and one send, which is
         cheaper than setting up a sendfile; 0 switches that off. Up to 32 KiB nothing was lost.
@@ -93,7 +94,7 @@ class Config:
     disable: frozenset[str]
 
     def __init__(self, environ: Mapping[str, str]) -> None:
-        self.chunk = 256 * 1024
+        self.chunk = 1024 * 1024
         self.small = 32 * 1024
         self.pipe_size = 1024 * 1024
         self.hub_budget = 0.005

@@ -27,6 +27,9 @@ from gevent.threadpool import ThreadPool
 from . import _hub, _syscalls
 from ._config import config
 
+#: Bytes of one job where storage may be slow: it must be over within the grace, if at all possible.
+PIECE = 256 * 1024
+
 
 class Storage(Enum):
     """What may happen below a file."""

@@ -60,6 +60,8 @@ class End:
     exclusive: bool = True
     #: Whether ``wait`` works: its calls can answer EAGAIN and be made again.
     waitable: bool = False
+    #: Whether an EAGAIN is soon over, so that asking again at once is cheaper than to wait.
+    soon: bool = True
     #: Device and inode of a regular file, whatever may be done with it: to recognize a copy onto itself.
     identity: tuple[int, int] | None = None
     #: Whether there is a descriptor below that a faster way could have used: its refusal is worth a warning.

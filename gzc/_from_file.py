@@ -10,7 +10,7 @@ from abc import abstractmethod
 
 from . import _syscalls
 from ._config import config
-from ._disk import Doer, Storage
+from ._disk import PIECE, Doer, Storage
 from ._endpoint import Sink, Source
 from ._file_sinks import FileSink
 from ._files import FileSource
@@ -151,7 +151,7 @@ class FileToFile(FromFile):
     def _most(self) -> int:
         # A thread holds nobody up, and a job costs 60 us; but one on slow storage must be over within the grace.
         both = {self.source.storage, self.sink.storage}
-        return max(config.chunk, JOB) if both == {Storage.LOCAL} else config.chunk
+        return JOB if both == {Storage.LOCAL} else min(config.chunk, PIECE)
 
 
 class CopyRange(FileToFile):

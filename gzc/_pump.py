@@ -51,7 +51,7 @@ def pump(mover: Mover, left: float, sink: Sink, tally: Tally, observers: Sequenc
                 if not blocked_on.waitable:
                     raise  # an object of somebody else's in non-blocking mode: what it took only it knows
                 mover.unsure = False
-                if tries > 0 and (moved >= WORTH or blocked_on is sink):  # what the last step moved
+                if tries > 0 and blocked_on.soon and (moved >= WORTH or blocked_on is sink):  # the last step's
                     tries -= 1
                     continue
                 again = max(again // 2, LEAST_TRIES)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from . import _syscalls
 from ._config import config
-from ._disk import Doer, Storage
+from ._disk import PIECE, Doer, Storage
 from ._endpoint import Sink, Source
 from ._file_sinks import FileSink
 from ._files import FileSource
@@ -103,20 +103,9 @@ class ThroughPipe(Doer, Mover):
 
     def _gather(self, pipe: Pipe, source_fd: int, ask: int) -> None:
         """Fill the pipe further where emptying it is a job for the pool, as long as the source goes on giving."""
-        before, tries = pipe.held, self._tries
-        while tries and pipe.held < ask:
-            self.calls += 1
-            try:
-                more = _syscalls.splice(source_fd, pipe.writer, ask - pipe.held)
-            except BlockingIOError:
-                tries -= 1
-            except OSError as exc:
-                self._later = exc
-                break
-            else:
-                if not more:  # the end, or urgent data: the next fill asks again
-                    break
-                pipe.held += more
+        before = pipe.held
+        calls, self._later = pipe.fill(source_fd, ask, self._tries)
+        self.calls += calls
         self._tries = GATHER if pipe.held > before else max(self._tries // 2, 1)
 
     def _read(self, pipe: Pipe, ask: int) -> None:
@@ -141,8 +130,8 @@ class ThroughPipe(Doer, Mover):
         if not isinstance(sink, FileSink):
             return _syscalls.splice(pipe.reader, sink_fd, pipe.held)
         # A thread holds nobody up, and a job costs 60 us: all there is at once was 20 % less CPU from tcp to a
-        # disk than a chunk at a time. One on slow storage must be over within the grace.
-        count = pipe.held if sink.storage is Storage.LOCAL else min(pipe.held, config.chunk)
+        # disk than 256 KiB at a time. One on slow storage must be over within the grace.
+        count = pipe.held if sink.storage is Storage.LOCAL else min(pipe.held, PIECE)
         inline = sink.swift(count)
         begin, count = sink.place(count, inline)
         moved = int(self.do(inline, _syscalls.splice, (pipe.reader, sink_fd), count, None, begin))
@@ -212,8 +201,8 @@ class ColdFile(ThroughPipe):
         self.blocked_on = self.source
         if self._next > self._begin and self.source.far_at_hand(self._next):
             raise Declined("in the page cache again", refusal=False)
-        # No more than one call's worth: an interruption waits for it.
-        ask = int(min(left, pipe.capacity, config.chunk))
+        # An interruption waits for it.
+        ask = int(min(left, pipe.capacity, config.chunk, PIECE))
         if self.woken:
             self.source.forget()
         if self.source.overstates(self._next, ask):

@@ -28,7 +28,7 @@ from gzc import _syscalls
 
 PATIENCE = 20.0  # seconds until a hang is a failure
 KIB, MIB = 1 << 10, 1 << 20
-CHUNK = 256 * KIB  # gzc.config.chunk as it comes
+CHUNK = MIB  # gzc.config.chunk as it comes
 BEYOND_SMALL = 32 * KIB + 1  # one byte more than gzc.config.small as it comes
 
 #: A FileObject over a regular file: libuv refuses to watch one (EPERM), as epoll does, which libev gets around.

@@ -73,7 +73,7 @@ def test_the_text_says_the_same(tmp_path: Path) -> None:
         assert f"works    {name}: " in ended.out or not needed
     assert f"mechanisms, with files in {tmp_path}:" in ended.out
     assert f"gevent {gevent.__version__} on " in ended.out
-    assert "chunk         262144  (default)" in ended.out
+    assert "chunk         1048576  (default)" in ended.out
     assert ended.out.endswith("all that gzc needs works\n")
     assert list(tmp_path.iterdir()) == []
 

@@ -28,6 +28,12 @@ from ._ends import KIB, MIB, PATIENCE, After, Ends, Peer, Script, error, open_fd
 CONTENT = payload(3 * MIB + 5)
 
 
+@pytest.fixture(autouse=True)
+def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that every route makes a handful of calls."""
+    monkeypatch.setattr(gzc.config, "chunk", 256 * KIB)
+
+
 class Stop(BaseException):
     """An interruption of our own; no Exception, as those of gevent."""
 

@@ -19,11 +19,18 @@ import pytest
 import gzc
 from gzc import _hub, _syscalls
 
-from ._ends import CHUNK, MIB, PATIENCE, Ends, error, open_fds_unchanged, payload
+from ._ends import KIB, MIB, PATIENCE, Ends, error, open_fds_unchanged, payload
 from ._figures import count as counted
 from ._pairs import HEAD, SINKS, SOURCES, Scripted, raised
 
 CONTENT = payload(MIB + 77)
+
+
+@pytest.fixture(autouse=True)
+def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that every route makes a handful of calls."""
+    monkeypatch.setattr(gzc.config, "chunk", 256 * KIB)
+
 
 #: What each call declines on, written out once more: a row that gets lost or is added shows here.
 DECLINES = {
@@ -81,7 +88,7 @@ def test_every_decline_at_every_call_loses_nothing(
         with monkeypatch.context() as patch:
             given, taken = SOURCES[source](ends, CONTENT, 100_000), SINKS[sink](ends)
             script = Scripted(
-                patch, call, {at: error(getattr(errno, name))}, others=CHUNK // 2, count_at=_count_at(call)
+                patch, call, {at: error(getattr(errno, name))}, others=128 * KIB, count_at=_count_at(call)
             )
             with gzc.trace() as t, gevent.Timeout(PATIENCE):
                 assert gzc.copy(given.obj, taken.obj) == len(CONTENT), name
@@ -102,7 +109,7 @@ def test_every_truth_at_every_call_goes_up_and_is_gone_on_from(
     for name in TRUTHS.split():
         with monkeypatch.context() as patch:
             given, taken = SOURCES[source](ends, CONTENT, 100_000), SINKS[sink](ends)
-            Scripted(patch, call, {at: error(getattr(errno, name))}, others=CHUNK // 2, count_at=_count_at(call))
+            Scripted(patch, call, {at: error(getattr(errno, name))}, others=128 * KIB, count_at=_count_at(call))
             transfer = gzc.Transfer(given.obj, taken.obj)
             with gzc.trace() as t, gevent.Timeout(PATIENCE):
                 exc = raised(OSError, transfer.run)
@@ -143,7 +150,7 @@ def test_a_zero_in_the_middle_is_no_end_on_any_route(
     ours = given.obj.fileno()
     # From our own pipe the kernel never answers 0; and files may be in a thread's hands, under other numbers.
     asked = (lambda *args: True) if source == "file" else (lambda *args: args[0] == ours)
-    script = Scripted(monkeypatch, call, {at: 0}, others=CHUNK, count_at=_count_at(call), only=asked)
+    script = Scripted(monkeypatch, call, {at: 0}, others=256 * KIB, count_at=_count_at(call), only=asked)
     with gevent.Timeout(PATIENCE):
         assert gzc.copy(given.obj, taken.obj) == len(CONTENT)
     assert script.calls >= at
