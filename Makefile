@@ -102,10 +102,16 @@ nightly: ## All that takes long: browser, fuzz, soak (SOAK=600), mutations, conf
 	$(MAKE) --no-print-directory conformance
 	$(MAKE) --no-print-directory versions
 
+# About ten minutes. The total is also in build/reliability/coverage.json. A test that fails does not end it: under
+# the tracer everything takes several times as long, and that is too long for some.
 coverage: $(BIN)/.extra-test ## All tests, and which lines and branches they reach.
 	@rm -f .coverage .coverage.*
-	-$(BIN)/coverage run $(BIN)/pytest $(ARGS)
+	-$(BIN)/coverage run $(BIN)/pytest $(BOTH) $(ARGS)
 	$(BIN)/coverage combine -q
+	@mkdir -p build/reliability
+	@$(BIN)/coverage json -q --fail-under=0 -o - | $(BIN)/python -c 'import json, platform, sys; \
+	    totals = json.load(sys.stdin)["totals"]; print(json.dumps({"python": platform.python_version(), **totals}))' \
+	    >build/reliability/coverage.json
 	$(BIN)/coverage report
 
 # gzc.monkey lives beside gzc/, not in it, and mypy knows no package_dir: build/types holds the two as they
