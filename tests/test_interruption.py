@@ -604,6 +604,7 @@ STORMS = [
 
 
 @pytest.mark.slow
+@pytest.mark.untraced
 @pytest.mark.parametrize(("pair", "kind"), STORMS)
 def test_a_storm_of_signals_never_makes_exact_a_lie(pair: str, kind: str) -> None:
     """M22, F10, G9: whatever the handler raises and wherever it strikes, a transfer that says it is exact can go on."""

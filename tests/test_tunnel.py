@@ -72,9 +72,10 @@ class Tunnel:
 
     def error(self) -> BaseException:
         self.running.join(PATIENCE)
-        assert self.running.exception is not None
+        exc: BaseException | None = self.running.exception
+        assert exc is not None
         self.running._exc_info = ()  # type: ignore[attr-defined]
-        return self.running.exception  # type: ignore[no-any-return]
+        return exc
 
 
 @pytest.mark.parametrize("families", ["tcp tcp", "unix unix", "tcp unix"])
