@@ -6,11 +6,13 @@ while". What was moved is counted at the far end. Signals are real, in a process
 
 import contextlib
 import errno
+import functools
 import gc
 import gzip
 import io
 import itertools
 import os
+import signal
 import socket as native
 import warnings
 import weakref
@@ -492,6 +494,78 @@ def test_a_signal_after_the_write_of_a_block_is_not_exact(
         transfer.run()
     if transfer.in_flight:
         transfer.reclaim()
+
+
+class _Struck:
+    """A signal handler in every shape that ``signal.signal`` takes: each raises what it is given."""
+
+    def __init__(self, exc: BaseException) -> None:
+        self.exc = exc
+
+    def method(self, number: int, frame: object) -> NoReturn:
+        raise self.exc
+
+    def with_more(self, more: object, number: int, frame: object) -> NoReturn:
+        raise self.exc
+
+    __call__ = method
+
+
+HANDLERS: dict[str, Callable[[_Struck], Callable[..., Any]]] = {
+    "function": lambda struck: lambda number, frame: struck.method(number, frame),
+    "method": lambda struck: struck.method,
+    "partial": lambda struck: functools.partial(struck.with_more, "more"),
+    "object": lambda struck: struck,
+}
+
+
+@pytest.mark.parametrize("shape", HANDLERS)
+def test_an_error_out_of_a_signal_handler_is_not_the_objects_own(shape: str) -> None:
+    """M22: ``send`` had sent, and the TimeoutError of the alarm idiom says nothing of that."""
+    own = TimeoutError("alarm")
+    sent = bytearray()
+    before = signal.signal(signal.SIGUSR1, HANDLERS[shape](_Struck(own)))
+
+    class Sends:
+        def send(self, data: Any) -> int:
+            sent.extend(data)
+            signal.raise_signal(signal.SIGUSR1)
+            raise AssertionError("the handler raises")
+
+    transfer = gzc.Transfer(CONTENT[:1000], Sends())
+    try:
+        with pytest.raises(TimeoutError) as caught:
+            transfer.run()
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert caught.value is own
+    assert sent == CONTENT[:1000]
+    assert not transfer.exact
+    with pytest.raises(gzc.TransferClosedError, match="twice"):
+        transfer.run()
+    transfer.reclaim()
+
+
+def test_an_error_of_send_itself_has_sent_nothing_and_goes_on() -> None:
+    """The other side of the same question: the object's own word is believed."""
+    sent = bytearray()
+
+    class Once:
+        failed = False
+
+        def send(self, data: Any) -> int:
+            if not self.failed:
+                self.failed = True
+                raise TimeoutError("its own")
+            sent.extend(data)
+            return len(data)
+
+    transfer = gzc.Transfer(CONTENT[:1000], Once())
+    with pytest.raises(TimeoutError):
+        transfer.run()
+    assert transfer.exact
+    assert transfer.run() == 1000
+    assert sent == CONTENT[:1000]
 
 
 STORM = """

@@ -425,6 +425,19 @@ def test_a_reloaded_module_is_another_target(module: Any, monkeypatch: pytest.Mo
     assert same(before, image(fresh))
 
 
+def test_a_module_that_is_away_for_a_while_is_still_ours(module: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests of other programs take modules out of ``sys.modules`` and put the same ones back."""
+    before, ledger, one = image(module), Ledger(), row("Target.method")
+    ledger.apply(one)
+    with monkeypatch.context() as away:
+        away.delitem(sys.modules, NAME)
+        assert one not in ledger
+        assert ledger.newest_first() == [one]
+    assert one in ledger
+    assert ledger.undo(one)
+    assert same(before, image(module))
+
+
 def test_a_function_that_a_reload_made_anew_is_another_target(module: Any) -> None:
     """The module object stays the same one; what stands in it is neither ours nor a later patcher's."""
     ledger, one = Ledger(), row("function")

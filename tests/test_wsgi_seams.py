@@ -646,3 +646,22 @@ def test_a_body_that_is_too_short_where_nothing_keeps_the_connection(ends: Ends)
     _, body = handler.answer(giving(ends.file(content), ("Content-Length", str(MIB + 1))))
     assert body == content
     assert handler.log.getvalue() == ""
+
+
+# --- request bodies over something else than a connection ---
+
+
+def test_a_body_in_memory_is_read_by_pywsgi() -> None:
+    content = payload(MIB)
+    body = pywsgi.Input(io.BytesIO(content), len(content))
+    assert gzc.source(body).kind is gzc.Kind.OPAQUE
+    assert gzc.copy(body, got := io.BytesIO()) == len(content)
+    assert got.getvalue() == content
+
+
+def test_a_body_whose_stream_was_closed_says_it_in_its_own_words() -> None:
+    stream = io.BytesIO(payload(MIB))
+    body = pywsgi.Input(stream, MIB)
+    stream.close()
+    with pytest.raises(ValueError, match="closed file"):
+        gzc.copy(body, io.BytesIO())
