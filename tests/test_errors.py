@@ -640,6 +640,29 @@ def test_an_unknown_setting_is_an_error_that_lists_the_known_ones() -> None:
         gzc.config.chunks = 5  # type: ignore[attr-defined]
 
 
+LIBUV = """
+import gevent, gzc, os
+assert "libuv" in type(gevent.get_hub().loop).__module__
+r, w = os.pipe()
+with open(r, "rb", 0) as reader, open(w, "wb", 0) as writer:
+    def feed():
+        assert os.get_blocking(r)  # libuv has been asked to watch it by now
+        writer.write(b"content")
+        writer.close()
+    gevent.spawn_later(0.01, feed)
+    got = bytearray()
+    assert gzc.copy(reader, got) == 7
+    assert got == b"content"
+    assert os.get_blocking(r)
+print("done")
+"""
+
+
+def test_o14_libuv_does_not_change_the_flags_of_somebody_elses_pipe() -> None:
+    """O14: its other holders would see them; libuv sets O_NONBLOCK on whatever it watches."""
+    assert python(LIBUV, env={"GEVENT_LOOP": "libuv"}) == "done\n"
+
+
 def test_the_settings_say_what_they_are() -> None:
     assert repr(Config({"GZC_CHUNK": "65536"})) == (
         "Config(chunk=65536, small=32768, pipe_size=1048576, hub_budget=0.005, pool_pipes=8, disk_threads=4,"

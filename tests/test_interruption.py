@@ -511,8 +511,15 @@ class _Struck:
     __call__ = method
 
 
+def _function(struck: _Struck) -> Callable[..., Any]:
+    def handler(number: int, frame: object) -> NoReturn:
+        raise struck.exc
+
+    return handler
+
+
 HANDLERS: dict[str, Callable[[_Struck], Callable[..., Any]]] = {
-    "function": lambda struck: lambda number, frame: struck.method(number, frame),
+    "function": _function,
     "method": lambda struck: struck.method,
     "partial": lambda struck: functools.partial(struck.with_more, "more"),
     "object": lambda struck: struck,
