@@ -104,7 +104,7 @@ nightly: ## All that takes long: browser, fuzz, soak (SOAK=600), mutations, conf
 
 # About ten minutes. The total is also in build/reliability/coverage.json. gevent runs without its C extensions: the
 # tracer notices a switch of greenlets by the next Python function that is called or left, and books lines under
-# another file until then (coveragepy#841). A failed test does not end it, since all this is too slow for some.
+# another file until then (coveragepy#841). A failed test does not end it: the tracer loses a Ctrl-C now and then.
 coverage: $(BIN)/.extra-test ## All tests, and which lines and branches they reach.
 	@rm -f .coverage .coverage.*
 	-PURE_PYTHON=1 $(BIN)/coverage run $(BIN)/pytest $(BOTH) -m 'not untraced' $(ARGS)

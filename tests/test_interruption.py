@@ -371,6 +371,7 @@ def test_close_says_what_it_drops(loaded: Any) -> None:
         transfer.run()
 
 
+@pytest.mark.untraced
 def test_a_forgotten_transfer_says_what_it_drops(ends: Ends, no_gc: None) -> None:
     here, there = ends.unix()
     there.sendall(CONTENT[:1000])
@@ -719,6 +720,7 @@ def _abort(ends: Ends, how: str) -> "weakref.ref[gzc.Transfer]":
     return weakref.ref(transfer)
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("how", ["timeout", "socket timeout", "error", "kill"])
 def test_an_aborted_transfer_is_freed_without_gc(ends: Ends, no_gc: None, how: str) -> None:
     """A cycle through the exception would keep the transfer, its ends and its pipe until gc."""

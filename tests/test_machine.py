@@ -452,6 +452,7 @@ def test_d7_a_pipe_with_bytes_in_it_or_in_doubt_never_gets_into_the_pool(
     assert _pipe.take().reader >= 0
 
 
+@pytest.mark.untraced
 def test_d10_our_pipes_are_not_for_programs_started_meanwhile(ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
     """D10: close-on-exec, all of them: one that a child holds open would hold its bytes, and never break."""
     monkeypatch.setattr(_pipe, "_idle", [])
@@ -539,6 +540,7 @@ def test_o5_a_target_that_was_read_and_sought_is_written_where_it_stands(ends: E
     assert path.read_bytes() == expected
 
 
+@pytest.mark.untraced
 def test_tunnels_of_which_one_half_has_ended_keep_no_buffer(ends: Ends) -> None:
     """Each confirms its end by a read, and lived on with the 256 KiB of it: 3.6 GiB when 10,000 ended at once."""
     pairs = [(ends.unix(), ends.unix()) for _ in range(100)]
