@@ -14,14 +14,16 @@ SHELL := bash
 # Two pips in one environment break each other, so -j means nothing here.
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help demo bench test test-all test-libuv conformance coverage fuzz mutations soak browser versions nightly lint format \
-    docs dist clean FORCE
+.PHONY: help demo bench performance test test-all test-libuv conformance coverage faults fuzz mutations soak browser \
+    versions nightly reliability lint format docs dist clean FORCE
 
 BIN := $(VENV)/bin
 CODE := gzc monkey tests examples benchmarks .ci/smoke.py
 FAST := -m "not slow"
 # Two processes, a module in one piece: half the time on two cores.
 BOTH := -n 2 --dist loadfile
+# Where what takes long leaves its figures; `make reliability` makes a page of them.
+FIGURES = --figures build/reliability/$@.json
 ENGINE := $(addprefix tests/test_,$(addsuffix .py,disk interruption pipes pool_strikes pump sendfile_cases \
     tunnel twins wrappers))
 
@@ -65,42 +67,51 @@ test-all: ## The fast tests on every other Python >= 3.10 of this machine.
 bench: $(BIN)/.extra-bench ## Everything measured, beside stock gevent, Go, nginx, HAProxy (15 minutes).
 	@$(BIN)/python -m benchmarks all $(ARGS)
 
-# For the nightly run: it takes about half an hour. ARGS='test_socket urllib3' chooses.
-conformance: $(BIN)/.extra-conformance ## The suites of CPython, gevent, gunicorn, Werkzeug, urllib3 under gzc.
-	$(BIN)/python -m tests.conformance $(ARGS)
+# The page says which rows failed, so it is written then, too. Have nginx and haproxy on PATH, and the machine to yourself.
+performance: $(BIN)/.extra-bench ## Measure everything, and renew docs/performance.md with it (20 minutes).
+	@status=0; $(BIN)/python -m benchmarks all --json docs/performance $(ARGS) || status=$$?; \
+	$(BIN)/python -m benchmarks page; exit $$status
 
-# A process for each module: after some thousand tests in one, gevent's own libuv loop crashes in a forked child.
+# ARGS='test_socket urllib3' chooses.
+conformance: $(BIN)/.extra-conformance ## The suites of CPython, gevent, gunicorn, Werkzeug, urllib3 under gzc.
+	$(BIN)/python -m tests.conformance $(FIGURES) $(ARGS)
+
+# A process for each module: what one leaves behind in the loop is in no other's way.
 test-libuv: $(BIN)/.extra-test ## The fast tests of the engine on gevent's libuv loop.
 	@failed=; for module in $(ENGINE); do \
 	    echo "==> libuv: $$module"; \
 	    GEVENT_LOOP=libuv $(BIN)/pytest -q $(FAST) "$$module" $(ARGS) </dev/null || failed="$$failed $$module"; \
 	done; [ -z "$$failed" ] || { echo "on libuv:$$failed" >&2; exit 1; }
 
-# Thousands of random histories, about ten minutes. GZC_FUZZ_EXAMPLES=n tries any number.
-fuzz: $(BIN)/.extra-test ## Random histories of copies, thousands of them.
-	HYPOTHESIS_PROFILE=nightly $(BIN)/pytest -q tests/test_fuzz.py tests/test_fuzz_tunnel.py $(ARGS)
+# The kernel by script and by strace, a FUSE file system that misbehaves, the limits of the machine, every switch.
+faults: $(BIN)/.extra-test ## All that may go wrong below, provoked.
+	$(BIN)/pytest -q $(BOTH) $(FIGURES) $(addprefix tests/test_,$(addsuffix .py,scripted_kernel disk machine every_switch \
+	    interruption pool_strikes)) $(ARGS)
 
-mutations: $(BIN)/.extra-test ## Take each remedy away in turn: a test must notice (ten minutes).
-	$(BIN)/python -m tests.mutations $(ARGS)
+# Thousands of random histories. GZC_FUZZ_EXAMPLES=n tries any number.
+fuzz: $(BIN)/.extra-test ## Random histories of copies, thousands of them.
+	HYPOTHESIS_PROFILE=nightly $(BIN)/pytest -q $(BOTH) $(FIGURES) tests/test_fuzz.py tests/test_fuzz_tunnel.py $(ARGS)
+
+mutations: $(BIN)/.extra-test ## Take each remedy away in turn: a test must notice.
+	$(BIN)/python -m tests.mutations -j 2 $(FIGURES) $(ARGS)
 
 soak: $(BIN)/.extra-test ## Hundreds of clients against gunicorn and a tunnel, for SOAK seconds; 10,000 idle tunnels.
-	$(BIN)/python -m tests.soak --seconds $(SOAK) $(ARGS)
+	$(BIN)/python -m tests.soak --seconds $(SOAK) $(FIGURES) $(ARGS)
 
 # gevent's and gunicorn's oldest that setup.cfg allows, where there are wheels for that Python, and their newest.
-versions: $(BIN)/.venv ## The fast tests on every Python here, libev and libuv, oldest and newest gevent and gunicorn.
-	@.ci/versions $(ARGS)
+versions: $(BIN)/.extra-test ## The fast tests on every Python here, libev and libuv, oldest and newest gevent and gunicorn.
+	@$(BIN)/python -m tests.versions --engine $(ENGINE) $(FIGURES) $(ARGS)
 
 # Chromium is the system's (.ci/apt-nightly.txt). ARGS='--pictures docs/img' renews the pictures of the documentation.
 browser: $(BIN)/.extra-test docs ## The web pages and the documentation, looked at in headless Chromium.
-	$(BIN)/python -m tests.browser $(ARGS)
+	$(BIN)/python -m tests.browser $(FIGURES) $(ARGS)
 
-nightly: ## All that takes long: browser, fuzz, soak (SOAK=600), mutations, conformance, versions.
-	$(MAKE) --no-print-directory browser
-	$(MAKE) --no-print-directory fuzz
-	$(MAKE) --no-print-directory soak SOAK=600
-	$(MAKE) --no-print-directory mutations
-	$(MAKE) --no-print-directory conformance
-	$(MAKE) --no-print-directory versions
+# One after the other, each within its bound; ARGS='soak versions' chooses.
+nightly: $(BIN)/.extra-test ## All that takes long, with a table of what it came to (under two hours).
+	@$(BIN)/python -m tests.nightly --make $(MAKE) $(ARGS)
+
+reliability: $(BIN)/.extra-test ## Take the figures that the last runs have left into docs/reliability.md.
+	$(BIN)/python -m tests.reliability --collect
 
 # About ten minutes. The total is also in build/reliability/coverage.json. gevent runs without its C extensions: the
 # tracer notices a switch of greenlets by the next Python function that is called or left, and books lines under

@@ -8,12 +8,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 from examples.rig import DemoError
 
 from . import stage
-from .report import Chart, Report, Table, chosen, conditions, finish, parser, progress
+from .report import Report, Table, chosen, command, conditions, finish, progress
 
 MIB, GIB = 1 << 20, 1 << 30
 NUMBERS = (1, 8, 64, 256)
@@ -42,7 +41,7 @@ def turns(
 
 def main(arguments: Sequence[str]) -> int:
     """Measure the rows asked for; 1 where one of them did not work."""
-    options = parser("fairness", __doc__).parse_args(arguments)
+    options = command("fairness", __doc__, arguments)
     rounds, seconds = options.rounds or (1 if options.quick else 3), 0.3 if options.quick else 2.0
     report = Report("fairness")
     every = {f"{number} transfers, {cache}": (number, cache) for cache in ("warm", "cold") for number in NUMBERS}
@@ -62,11 +61,6 @@ def main(arguments: Sequence[str]) -> int:
             lines.append([row, *_line(found)])
     heads = [f"{name} {what}" for what in ("p50 ms", "p99 ms", "max ms", "MiB/s", "CPU ms/GiB") for name in CONTENDERS]
     report.tables.append(Table("Gaps of a 1 ms ticker", ["", *heads], lines))
-    for cache in ("warm", "cold"):
-        mine: list[Any] = [figure for figure in report.figures if figure["cache"] == cache]
-        if mine:
-            gaps = {name: [(one["number"], one[name]["p99"] * 1000) for one in mine] for name in CONTENDERS}
-            report.charts.append(Chart(cache, f"99th percentile of gaps, {cache} file", "transfers", "ms", gaps))
     report.notes.append(
         f"Medians of {rounds} rounds of {seconds} s; worker on CPU {stage.WORKER_CPU}, its peer on {stage.PEER_CPU}."
         " stock: sock.sendfile of gevent's socket. cold: each piece is thrown out of the page cache before it is sent."

@@ -6,12 +6,11 @@ Rules of this file: turns and tables; what runs is in load.py.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from examples.rig import DemoError
 
 from . import fairness, stage
-from .report import Chart, Report, Table, chosen, conditions, finish, parser, progress, size
+from .report import Report, Table, chosen, command, conditions, finish, progress, size
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 SIZES = (KIB, 16 * KIB, 64 * KIB, 256 * KIB, MIB, 16 * MIB, 256 * MIB)
@@ -20,7 +19,7 @@ NUMBERS = (1, 4, 16, 64, 256, 1000)
 
 def main(arguments: Sequence[str]) -> int:
     """Measure the rows asked for; 1 where one of them did not work."""
-    options = parser("growth", __doc__).parse_args(arguments)
+    options = command("growth", __doc__, arguments)
     rounds, seconds = options.rounds or (1 if options.quick else 3), 0.2 if options.quick else 1.0
     report = Report("growth")
     span = 32 * MIB if options.quick else 512 * MIB
@@ -44,14 +43,6 @@ def main(arguments: Sequence[str]) -> int:
             lines.append([*line, *(f"{one['rss'] / MIB:.0f}" for one in found.values())])
     heads = [f"{name} {what}" for what in ("CPU ms/GiB", "CPU µs/copy", "peak MiB") for name in fairness.CONTENDERS]
     report.tables.append(Table("Cost as size and number grow (file→tcp)", ["", *heads], lines))
-    for axis, fixed in (("size", "number"), ("number", "size")):
-        mine: list[Any] = [one for one in report.figures if one[fixed] == (1 if fixed == "number" else 4 * MIB)]
-        lines_of = {
-            name: [(one[axis], one[name]["cpu"] * 1000 * GIB / max(1, one[name]["bytes"])) for one in mine]
-            for name in fairness.CONTENDERS
-        }
-        if mine:
-            report.charts.append(Chart(axis, f"CPU per byte by {axis}", axis, "CPU ms per GiB", lines_of))
     report.notes.append(f"Medians of {rounds} rounds of {seconds} s. stock: sock.sendfile of gevent's socket.")
     report.conditions = conditions("growth", arguments)
     return finish(report, options)

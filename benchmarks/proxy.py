@@ -1,6 +1,7 @@
 """A tcp proxy: ``gzc.tunnel`` beside a recv and sendall loop, a proxy in Go, and HAProxy with splice.
 
-Throughput and CPU per GiB with 1, 16 and 128 busy connections; memory and descriptors of an idle one.
+Throughput and CPU per GiB with 1, 16 and 128 busy connections; CPU of a connection that is made and ended at once;
+memory and descriptors of an idle one.
 
 Rules of this file: turns and tables; the proxies are forward.py, go/proxy, and what is installed.
 """
@@ -22,10 +23,11 @@ from statistics import median
 from examples.rig import DemoError, cpu_of
 
 from . import stage
-from .report import Chart, Report, Table, chosen, conditions, finish, parser, progress
+from .report import Report, Table, chosen, command, conditions, finish, progress
 
 MIB, GIB = 1 << 20, 1 << 30
 BUSY = (1, 16, 128)
+MANY = BUSY[-1]
 IDLE = 200
 HAPROXY = """
 global
@@ -127,7 +129,7 @@ def contenders(stack: contextlib.ExitStack, upstream: int, report: Report) -> di
 
 def main(arguments: Sequence[str]) -> int:
     """Measure the rows asked for; 1 where one of them did not work."""
-    options = parser("proxy", __doc__).parse_args(arguments)
+    options = command("proxy", __doc__, arguments)
     rounds, total = options.rounds or (1 if options.quick else 5), (16 if options.quick else 512) * MIB
     report = Report("proxy")
     every = {f"{number} busy": number for number in BUSY}
@@ -136,9 +138,16 @@ def main(arguments: Sequence[str]) -> int:
         upstream, peer = stack.enter_context(stage.peer()), stack.enter_context(stage.peer())
         crew = contenders(stack, upstream.ask(["upstream"]), report)
         names = list(crew)
-        for row in chosen([*every, "idle"], options.only):
+        for row in chosen([*every, "short", "idle"], options.only):
             progress(row)
             try:
+                if row == "short":
+                    made = short(rounds, crew, peer)
+                    report.figures.append({"name": row, "cpu_us": made})
+                    cells = [[name, f"{cost:.0f}"] for name, cost in made.items()]
+                    title = f"A connection for one byte, {MANY} at once"
+                    report.tables.append(Table(title, ["", "CPU µs"], cells))
+                    continue
                 if row == "idle":
                     costs = {name: idle(peer, *one, IDLE) for name, one in crew.items()}
                     report.figures.append({"name": row, "kib_and_descriptors": costs})
@@ -154,6 +163,18 @@ def main(arguments: Sequence[str]) -> int:
     report.notes.append(f"Medians of {rounds} rounds; proxy on CPU {stage.WORKER_CPU}, peers on {stage.PEER_CPU}.")
     report.conditions = conditions("proxy", arguments) | report.conditions
     return finish(report, options)
+
+
+def short(rounds: int, crew: dict[str, tuple[int, int]], peer: stage.Actor) -> dict[str, float]:
+    """CPU microseconds of a connection that is made, asked for one byte and ended."""
+    cpus: dict[str, list[float]] = {name: [] for name in crew}
+    for turn in range(-1, rounds):
+        for name, (pid, port) in crew.items():
+            before = cpu_of(pid)
+            peer.ask(["fetch", port, MANY, 1])
+            if turn >= 0:
+                cpus[name].append((cpu_of(pid) - before) * 1e6 / MANY)
+    return {name: median(taken) for name, taken in cpus.items()}
 
 
 def busy(
@@ -174,6 +195,4 @@ def busy(
     speed = {name: total / MIB / median(taken) for name, taken in walls.items()}
     cpu = {name: median(taken) * 1000 * GIB / total for name, taken in cpus.items()}
     report.figures.append({"name": row, "mib_per_s": speed, "cpu_ms_per_gib": cpu, "wall_s": walls, "cpu_s": cpus})
-    points: dict[str, list[tuple[float | str, float]]] = {name: [(row, value)] for name, value in cpu.items()}
-    report.charts.append(Chart(row.replace(" ", "-"), f"Proxy, {row}", "", "CPU ms per GiB", points))
     return [f"{value:.0f}" for value in (*speed.values(), *cpu.values())]

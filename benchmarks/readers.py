@@ -18,7 +18,7 @@ from statistics import median
 from examples.rig import DemoError, strace
 
 from . import stage
-from .report import Chart, Report, Table, chosen, conditions, finish, parser, progress
+from .report import Report, Table, chosen, command, conditions, finish, progress
 from .transfers import Cell, Turn
 
 MIB, GIB = 1 << 20, 1 << 30
@@ -37,7 +37,7 @@ GO = {"Go raw": "copy", "Go wrapped": "wrapped", "Go limited": "limited"}
 
 def main(arguments: Sequence[str]) -> int:
     """Measure the rows asked for; 1 where one of them did not work."""
-    options = parser("readers", __doc__).parse_args(arguments)
+    options = command("readers", __doc__, arguments)
     rounds, count = options.rounds or (1 if options.quick else 5), (8 if options.quick else 512) * MIB
     report, cell = Report("readers"), Cell("SendFile", "file", "tcp", 256 << 10, "disk")
     with contextlib.ExitStack() as stack:
@@ -79,14 +79,11 @@ def main(arguments: Sequence[str]) -> int:
         cpu, wall = median(one[2] for one in found), median(one[1] for one in found)
         made = calls.get(name, Counter())
         figure = {"name": name, "cpu_ms_per_gib": cpu * 1000 * GIB / count, "mib_per_s": count / MIB / wall}
-        report.figures.append(figure | {"calls": dict(made)})
+        report.figures.append(figure | {"bytes": count, "calls": dict(made)})
         most = ", ".join(f"{times} {call}" for call, times in made.most_common(3))
         lines.append([name, f"{figure['cpu_ms_per_gib']:.0f}", f"{figure['mib_per_s']:.0f}", most])
     title = f"{count // MIB} MiB from a file to tcp"
     report.tables.append(Table(title, ["", "CPU ms/GiB", "MiB/s", "system calls, the most frequent"], lines))
-    points: list[tuple[float | str, float]] = [(line[0], float(line[1])) for line in lines]
-    if points:
-        report.charts.append(Chart("cpu", title, "", "CPU ms per GiB", {"CPU": points}))
     report.notes.append(
         f"Medians of {rounds} rounds; calls by strace in a pass of its own. stock raw and limited: sock.sendfile of"
         " gevent's socket; wrapped: shutil.copyfileobj from a class whose read counts."

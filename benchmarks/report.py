@@ -1,4 +1,4 @@
-"""What every benchmark says and how: tables, JSON, charts, and the conditions that made the figures.
+"""What every benchmark says and how: tables, JSON, and the conditions that made the figures.
 
 Rules of this file: it measures nothing. No figure leaves it without its command and its machine.
 """
@@ -17,8 +17,11 @@ from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import median
+from typing import Any
 
-PACKAGES = ("gevent", "greenlet", "gunicorn", "Flask", "Django", "uvloop")
+from . import charts, network
+
+PACKAGES = ("gevent", "greenlet", "gunicorn", "Flask", "Django", "requests", "urllib3", "uvloop")
 
 
 @dataclass
@@ -35,23 +38,11 @@ class Table:
 
 
 @dataclass
-class Chart:
-    """Lines over a logarithmic axis, or bars where ``x`` is text: by name the (x, y) points."""
-
-    name: str
-    title: str
-    x: str
-    y: str
-    lines: dict[str, list[tuple[float | str, float]]]
-
-
-@dataclass
 class Report:
     """One benchmark's findings. ``figures`` is what the tables were made of, for machines."""
 
     name: str
     tables: list[Table] = field(default_factory=list)
-    charts: list[Chart] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     figures: list[dict[str, object]] = field(default_factory=list)
     summary: dict[str, float] = field(default_factory=dict)
@@ -65,15 +56,18 @@ class Report:
         return "\n\n".join(parts) + "\n"
 
 
-def parser(name: str, about: str | None) -> argparse.ArgumentParser:
-    """What the command lines of all benchmarks share."""
+def command(name: str, about: str | None, arguments: Sequence[str]) -> argparse.Namespace:
+    """What the command lines of all benchmarks share; the network is made ready by them, too."""
     made = argparse.ArgumentParser(prog=f"python -m benchmarks {name}", description=about)
     made.add_argument("only", nargs="*", metavar="TEXT", help="only the rows with one of these in their names")
     made.add_argument("--quick", action="store_true", help="a smoke run: it shows that all works, and measures nothing")
     made.add_argument("--rounds", type=int, help="turns of each contender")
+    made.add_argument("--tcp", metavar="NAME", help="a congestion control, instead of one that does not pace")
     made.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
-    made.add_argument("--charts", type=Path, metavar="FOLDER", help="draw them there (needs gzc[bench])")
-    return made
+    made.add_argument("--charts", type=Path, metavar="FOLDER", help="draw a chart there (needs gzc[bench])")
+    found = made.parse_args(arguments)
+    network.enter(found.tcp)
+    return found
 
 
 def chosen(names: Iterable[str], only: Sequence[str]) -> list[str]:
@@ -96,14 +90,24 @@ def conditions(name: str, arguments: Sequence[str], **more: str) -> dict[str, st
         processor = next((line.partition(": ")[2] for line in lines if line.startswith("model name")), processor)
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / (1 << 30)
     return {
-        "command": shlex.join(["python", "-m", "benchmarks", name, *arguments]),
-        "machine": f"{processor}, {os.cpu_count()} CPUs, {memory:.0f} GiB, loopback",
+        "command": shlex.join(["python", "-m", "benchmarks", name, *_measuring(arguments)]),
+        "machine": f"{processor}, {os.cpu_count()} CPUs, {memory:.0f} GiB",
+        "network": network.said(),
         "load average": " ".join(f"{one:.2f}" for one in os.getloadavg()),
-        "kernel": platform.platform(),
+        "kernel": f"{platform.system()} {platform.release().partition('-')[0]}",
         "Python": f"{platform.python_implementation()} {platform.python_version()}",
         "packages": ", ".join(f"{package} {_version(package)}" for package in PACKAGES),
         **more,
     }
+
+
+def _measuring(arguments: Sequence[str]) -> list[str]:
+    """The arguments without those that say where things are written: a place is nobody else's business."""
+    return [
+        one
+        for before, one in zip(["", *arguments], arguments, strict=False)
+        if not {before, one.partition("=")[0]} & {"--json", "--charts"}
+    ]
 
 
 def _version(package: str) -> str:
@@ -115,44 +119,42 @@ def _version(package: str) -> str:
 
 def finish(report: Report, options: argparse.Namespace) -> int:
     """Print it, write it, draw it; 1 where something failed."""
+    found = rounded(asdict(report))
     if options.charts:
-        report.notes += _draw(report, options.charts)
+        report.notes.append(_draw(found, options.charts))
     print(report)
     if options.json:
-        options.json.write_text(json.dumps(asdict(report), indent=1) + "\n")
+        options.json.parent.mkdir(parents=True, exist_ok=True)
+        options.json.write_text(dumps(found))
     return 1 if report.failed else 0
 
 
-def _draw(report: Report, folder: Path) -> list[str]:
+def _draw(found: dict[str, Any], folder: Path) -> str:
     try:
-        import matplotlib as mpl
+        file = charts.draw(found, folder)
     except ImportError:
-        return ["No charts: they need matplotlib (pip install 'gzc[bench]')."]
-    mpl.use("Agg")
-    from matplotlib import pyplot
+        return "No chart: that needs matplotlib (pip install 'gzc[bench]')."
+    return f"Chart: {file.name}." if file else "There is no chart of this."
 
-    folder.mkdir(parents=True, exist_ok=True)
-    made = []
-    for chart in report.charts:
-        figure, axes = pyplot.subplots(figsize=(7, 4))
-        for number, (label, points) in enumerate(chart.lines.items()):
-            xs, ys = zip(*points, strict=True)
-            if isinstance(xs[0], str):
-                width = 0.8 / len(chart.lines)
-                axes.bar([place + number * width for place in range(len(xs))], ys, width, label=label)
-                axes.set_xticks([place + 0.4 - width / 2 for place in range(len(xs))], xs, rotation=20, fontsize=7)
-            else:
-                axes.plot(xs, ys, marker="o", label=label)
-                axes.set_xscale("log", base=2)
-        axes.set(title=chart.title, xlabel=chart.x, ylabel=chart.y, ylim=(0, None))
-        axes.grid(alpha=0.3)
-        axes.legend(fontsize=7)
-        figure.tight_layout()
-        file = folder / f"{report.name}-{chart.name}.svg"
-        figure.savefig(file)
-        pyplot.close(figure)
-        made.append(f"{file.name}: {chart.title}")
-    return ["Charts: " + "; ".join(made)]
+
+def rounded(value: Any) -> Any:
+    """Five digits of each number: more would only be noise, in a file that is kept."""
+    if isinstance(value, float):
+        return float(f"{value:.5g}")
+    if isinstance(value, dict):
+        return {key: rounded(one) for key, one in value.items()}
+    return [rounded(one) for one in value] if isinstance(value, (list, tuple)) else value
+
+
+def dumps(found: dict[str, Any]) -> str:
+    """JSON with a line for each figure, so that two of them can be compared."""
+    parts = []
+    for key, value in found.items():
+        text = json.dumps(value, ensure_ascii=False)
+        if isinstance(value, list) and value:
+            text = "[\n  " + ",\n  ".join(json.dumps(one, ensure_ascii=False) for one in value) + "\n ]"
+        parts.append(f" {json.dumps(key)}: {text}")
+    return "{\n" + ",\n".join(parts) + "\n}\n"
 
 
 def geometric_mean(values: Iterable[float]) -> float:

@@ -8,26 +8,22 @@ Rules of this file: rows, turns, tables. What is moved and by whom is in the oth
 
 from __future__ import annotations
 
-import argparse
 import contextlib
-import json
 import os
-import platform
 import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 
 from examples.rig import Client, DemoError, Server, cpu_of, strace
 
-from . import peers
+from . import peers, stage
+from .report import Report, Table, chosen, command, conditions, finish, progress
 
 HERE = Path(__file__).resolve().parent
 MIB, GIB = 1 << 20, 1 << 30
@@ -280,59 +276,45 @@ def figure(taken: dict[str, list[float]], scale: float) -> Figure:
     return Figure(median(stock) * scale, median(gzc) * scale, ratio)
 
 
-def conditions() -> str:
-    """What made the figures."""
-    packages = ("gevent", "gunicorn", "Flask", "Django", "requests", "urllib3")
-    named = ", ".join(f"{name} {version(name)}" for name in packages)
-    return f"Python {platform.python_version()}, {named}, Linux {platform.release()}, {os.cpu_count()} CPUs, loopback."
-
-
-def table(results: Sequence[Result], failed: dict[str, str]) -> str:
-    """The figures in Markdown."""
-    lines = ["| | system calls/MiB | | | CPU s/GiB | | |", "|---|--:|--:|--:|--:|--:|--:|"]
-    lines.append("| | stock | gzc | ratio | stock | gzc | ratio |")
+def table(results: Sequence[Result]) -> Table:
+    """What people read."""
+    lines = []
     for result in results:
         one, two = result.calls_per_mib, result.cpu_s_per_gib
-        calls = f"{one.stock:.1f} | {one.gzc:.1f} | {one.ratio:.3f}"
-        lines.append(f"| {result.name} | {calls} | {two.stock:.3f} | {two.gzc:.3f} | {two.ratio:.2f} |")
-    lines += [f"| {name} | failed: {' '.join(why.split())} | | | | | |" for name, why in failed.items()]
-    return "\n".join(lines)
+        calls = [f"{one.stock:.1f}", f"{one.gzc:.1f}", f"{one.ratio:.3f}"]
+        lines.append([result.name, *calls, f"{two.stock:.3f}", f"{two.gzc:.3f}", f"{two.ratio:.2f}"])
+    heads = ["", "calls/MiB, stock", "gzc", "ratio", "CPU s/GiB, stock", "gzc", "ratio"]
+    return Table("Every place where bulk bytes flow", heads, lines)
 
 
 def main(arguments: Sequence[str]) -> int:
     """Measure the cases asked for; 1 where one of them did not work."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks seams", description=__doc__)
-    parser.add_argument("cases", nargs="*", metavar="TEXT", help="only the cases with one of these in their names")
-    parser.add_argument("--rounds", type=int, default=5, help="of each measurement (default 5)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
-    options = parser.parse_args(arguments)
-    chosen = [case for case in CASES if not options.cases or any(text in case.name for text in options.cases)]
-    if not chosen or options.rounds < 1:
-        parser.error(f"nothing to measure; the cases are: {'; '.join(case.name for case in CASES)}")
-    results, failed, start = [], {}, time.monotonic()
+    options = command("seams", __doc__, arguments)
+    rounds = options.rounds or (1 if options.quick else 5)
+    report, results = Report("seams"), []
+    every = {case.name: case for case in CASES}
     signal.signal(signal.SIGALRM, _hung)
     with tempfile.TemporaryDirectory(prefix="gzc-seams-") as place:
         folder = Path(place, "files")
         folder.mkdir()
         (folder / "tiny.bin").write_bytes(b"x")
-        with (folder / "source.bin").open("wb") as file:
-            for _ in range(SIZE // MIB):
-                file.write(os.urandom(MIB))
-            os.fsync(file.fileno())
-        for number, case in enumerate(chosen):
-            print(f"[{time.monotonic() - start:4.0f} s] {case.name} ...", file=sys.stderr, flush=True)
+        stage.file_of(folder, SIZE).rename(folder / "source.bin")
+        for number, name in enumerate(chosen(every, options.only)):
+            progress(name)
             work = Path(place, str(number))
             work.mkdir()
             try:
-                results.append(measure(case, folder, work, options.rounds))
+                results.append(measure(every[name], folder, work, rounds))
             except (DemoError, OSError) as exc:
-                failed[case.name] = str(exc)
-    print(table(results, failed))
-    print(f"\nMedians of {options.rounds} turns; a ratio is the median of the turns' own. {conditions()}")
-    if options.json:
-        found = {"cases": [asdict(result) for result in results], "failed": failed, "conditions": conditions()}
-        options.json.write_text(json.dumps(found, indent=1) + "\n")
-    return 1 if failed else 0
+                report.failed[name] = str(exc)
+    report.figures += [asdict(result) for result in results]
+    report.tables.append(table(results))
+    report.notes.append(
+        f"Medians of {rounds} rounds; a ratio is the median of the rounds' own, so that it need not be that of the two"
+        " medians. Calls by strace, CPU of the process that does the work by its own clock without strace."
+    )
+    report.conditions = conditions("seams", arguments)
+    return finish(report, options)
 
 
 def _hung(_signal: int, _frame: object) -> None:

@@ -23,14 +23,13 @@ from examples.rig import DemoError
 
 from . import stage
 from .report import (
-    Chart,
     Report,
     Table,
     chosen,
+    command,
     conditions,
     finish,
     geometric_mean,
-    parser,
     progress,
     ratio,
     size,
@@ -259,34 +258,9 @@ def behind(rows: Sequence[dict[str, Any]]) -> list[str]:
     ]
 
 
-def charts(rows: Sequence[dict[str, Any]], names: Sequence[str]) -> Iterator[Chart]:
-    """A line for each contender over the pieces, and bars where there are no pieces."""
-    for pair in dict.fromkeys(row["pair"] for row in rows):
-        mine = [row for row in rows if row["pair"] == pair]
-        if len(mine) < 2:
-            continue
-        for what, unit in (("mib_per_s", "MiB/s"), ("cpu_ms_per_gib", "CPU ms per GiB")):
-            lines = {
-                name: [(row["piece"], row[what][name]) for row in mine if name in row[what]]
-                for name in names
-                if name in mine[0][what] and name != "go again"
-            }
-            file = f"{pair.replace('→', '-').replace(' ', '-').replace('(', '').replace(')', '')}-{what}"
-            yield Chart(file, f"{pair}: {unit}", "bytes a piece", unit, lines)
-    files = [row for row in rows if row["pair"].startswith("file→")]
-    if files:
-        for what, unit in (("mib_per_s", "MiB/s"), ("cpu_ms_per_gib", "CPU ms per GiB")):
-            lines = {
-                name: [(row["pair"], row[what].get(name, 0.0)) for row in files]
-                for name in names
-                if name in files[0][what] and name != "go again"
-            }
-            yield Chart(f"files-{what}", f"from files: {unit}", "", unit, lines)
-
-
 def main(arguments: Sequence[str]) -> int:
     """Measure the rows asked for; 1 where one of them did not work."""
-    options = parser("transfers", __doc__).parse_args(arguments)
+    options = command("transfers", __doc__, arguments)
     report = Report("transfers")
     every = {cell.name: cell for cell in cells()}
     rounds = options.rounds or (1 if options.quick else 5)
@@ -307,7 +281,6 @@ def main(arguments: Sequence[str]) -> int:
                 break  # whoever failed may hang in the middle of a turn: what he would say next is not to be trusted
     report.tables += tables(report.figures, names)
     report.summary = summary(report.figures)
-    report.charts += charts(report.figures, names)
     report.tables.append(
         Table("Geometric means", ["gzc's over theirs", "ratio"], [[k, f"{v:.2f}"] for k, v in report.summary.items()])
     )

@@ -20,11 +20,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 from examples.rig import Client, DemoError, cpu_of
 
 from . import peers, seams, stage
-from .report import Chart, Report, Table, chosen, conditions, finish, parser, progress, size
+from .report import Report, Table, chosen, command, conditions, finish, progress, size
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 SIZES = (KIB, 16 * KIB, MIB, 100 * MIB)
@@ -196,7 +197,7 @@ class Session:
 
 def main(arguments: Sequence[str]) -> int:
     """Measure the rows asked for; 1 where one of them did not work."""
-    options = parser("http", __doc__).parse_args(arguments)
+    options = command("http", __doc__, arguments)
     rounds = options.rounds or (1 if options.quick else 3)
     sizes = SIZES[:3] if options.quick else SIZES
     seconds = 0.1 if options.quick else 0.6
@@ -237,10 +238,30 @@ def main(arguments: Sequence[str]) -> int:
     report.tables.append(Table(f"Small requests beside {BIG} big downloads", heads, lines["latency"]))
     heads = ["", *(f"{name} {unit}" for unit in ("MiB/s", "CPU ms/GiB") for name in ("stock", "gzc"))]
     report.tables.append(Table("Raw uploads to a file", heads, lines["uploads"]))
+    if other:
+        report.tables.append(beside_nginx(report.figures, sizes))
     where = f"server on CPU {stage.WORKER_CPU}, clients on {stage.PEER_CPU}"
     report.notes.append(f"Medians of {rounds} rounds, turns of {seconds} s; {where}.")
     report.conditions = conditions("http", arguments) | report.conditions
     return finish(report, options)
+
+
+def beside_nginx(figures: Sequence[dict[str, Any]], sizes: Sequence[int]) -> Table:
+    """gzc's requests a second over nginx's, and the most there could be under that framework.
+
+    That is a server which takes as long as stock does for the least file, and as long as nginx does for all further
+    bytes.
+    """
+    lines: list[Sequence[str]] = []
+    every = [figure for figure in figures if "requests_per_s" in figure]
+    for name in dict.fromkeys(figure["name"] for figure in every):
+        rates = {figure["size"]: figure["requests_per_s"] for figure in every if figure["name"] == name}
+        least = rates[sizes[0]]
+        for count in sizes[1:]:
+            most = 1 / (1 / least["stock"] + 1 / rates[count]["nginx"] - 1 / least["nginx"])
+            mine = [rate / rates[count]["nginx"] for rate in (rates[count]["gzc"], most)]
+            lines.append([f"{name}, {size(count)}", *(f"{value:.2f}" for value in mine)])
+    return Table("Requests a second over nginx's", ["", "gzc", "the most under that framework"], lines)
 
 
 def one_row(
@@ -264,7 +285,6 @@ def one_row(
                 servers[name] = stack.enter_context(python_server(app, worker_class, switch, folder, place))
         both = Session(servers, rounds)
         every = Session(servers | other, rounds)
-        points: dict[str, list[tuple[float | str, float]]] = {}
         for count in sizes:
             found = every.turns(lambda one, count=count: downloads(one, f"f{count}.bin", count, seconds))
             rates = {name: 1 / wall for name, (wall, _) in found.items()}
@@ -273,10 +293,6 @@ def one_row(
             cells = [f"{value:.0f}" for value in (*rates.values(), *cpus.values())]
             cells[: len(rates)] = [f"{rate:.1f}" for rate in rates.values()]
             lines["downloads"].append([f"{row}, {size(count)}", *cells])
-            for name, cpu in cpus.items():
-                points.setdefault(name, []).append((count, cpu * count / GIB))
-        file = row.replace(", ", "-").replace(" ", "-")
-        report.charts.append(Chart(file, f"{row}: CPU per request", "bytes of the file", "CPU ms", points))
         found = Session(servers | other, min(rounds, 2)).turns(
             lambda one: small_beside_big(one, f"f{sizes[-1]}.bin", 2 * seconds)
         )

@@ -79,7 +79,7 @@ def _buffered(describe: Callable[[Any], Any], register: Any, stream: type[End]) 
         raw = file.raw  # raises ValueError when the file was detached
         if type(raw) is native.SocketIO:
             return _made(raw, file)
-        if type(raw) is io.FileIO and not vars(raw):
+        if type(raw) is io.FileIO and vars(raw).keys() <= _NAMED:
             return describe(file)
         return describe(file) if isinstance(raw, _RAW) and register.permits(raw) else None
 
@@ -126,6 +126,9 @@ def _spooled(describe: Callable[[Any], Any]) -> _Descend:
 
     return below
 
+
+#: What ``open()`` leaves in a FileIO's ``__dict__``.
+_NAMED = frozenset({"name"})
 
 #: Raw objects over a descriptor of their own; gevent's are what its FileObjects have below.
 _RAW = (io.FileIO, GreenFileDescriptorIO)

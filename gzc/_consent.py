@@ -84,6 +84,8 @@ class _Vouch(Generic[_E]):
             for derived in cls.__mro__[: cls.__mro__.index(self.cls)]:
                 if not vars(derived).keys().isdisjoint(DATA_METHODS[direction]):
                     return False
+        if not cls.__dictoffset__:  # no attribute of its own; to ask for ``__dict__`` runs gevent's ``__getattr__``
+            return True
         own = getattr(obj, "__dict__", None)
         if not own:
             return True

@@ -261,6 +261,17 @@ def _pool() -> ThreadPool:
     hub = get_hub()
     pool: ThreadPool | None = getattr(hub, _ATTRIBUTE, None)
     if pool is None or pool.pid != os.getpid():
+        _retire(pool)
         pool = ThreadPool(config.disk_threads, hub=hub, idle_task_timeout=_IDLE)
         setattr(hub, _ATTRIBUTE, pool)
     return pool
+
+
+def _retire(pool: ThreadPool | None) -> None:
+    """Let go of a pool, as a forked child does of its copy of the parent's.
+
+    Its watcher must be closed first: libuv goes on using the memory of one that is merely dropped, and crashes.
+    """
+    if pool is not None:
+        pool.fork_watcher.stop()
+        pool.fork_watcher.close()

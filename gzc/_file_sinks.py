@@ -26,14 +26,58 @@ _NULL = os.makedev(1, 3)
 
 
 class FileSink(FileEnd, Sink):
-    """A regular file, written at its logical position."""
+    """A regular file, written at the object's logical position, which is asked for anew at each piece.
 
-    def __init__(self, obj: Any, status: os.stat_result) -> None:
-        super().__init__(obj, status)
-        self._next = self.offset
+    Whenever the copy waits, others may write to the same object, as a second greenlet does that collects into one
+    log. They find it where a plain write would have left it, or behind what is reserved, and what they write is not
+    overwritten.
+    """
+
+    #: The part of the file that is this copy's alone, from the next byte on; the object was put behind it.
+    _ours = (0, 0)
+    #: Where the piece under way begins, and how long it is.
+    _piece: tuple[int, int] | None = None
+    #: Bytes of this run whose place is settled.
+    _booked = 0
 
     def check(self) -> None:
-        self.offset = self._next = self._file.tell()
+        self.offset = self._file.tell()
+
+    def reserve(self, count: int) -> None:
+        begin, end = self._ours
+        if begin == end:
+            self._ours = self.offset, self.offset + count
+            self._file.seek(self.offset + count)
+
+    def place(self, count: int, inline: bool) -> tuple[int, int]:
+        """Where the next piece goes, and how long it may be; ``placed`` is to say what became of it."""
+        begin, end = self._ours
+        if begin < end:
+            count = min(count, end - begin)
+        else:
+            begin = self.offset = self._file.tell()
+            self._ours = (0, 0)
+            if not inline:  # others have a turn while the pool has it
+                self.reserve(count)
+        self._piece = begin, count
+        return begin, count
+
+    def placed(self, count: int) -> None:
+        """``count`` bytes of the piece have been written."""
+        assert self._piece is not None
+        begin, end = self._piece[0], self._ours[1]
+        if begin < end:
+            self._ours = begin + count, end
+        else:
+            self._file.seek(begin + count)
+        self._piece = None  # last: what a signal handler interrupts here is done again
+        self._booked += count
+
+    def abandon(self) -> None:
+        """The pool has the piece, and may still write it at any time: nobody else is to be put there."""
+        if self._piece is not None:
+            self._ours = sum(self._piece), max(sum(self._piece), self._ours[1])
+            self._piece = None
 
     def flush(self) -> None:
         super().flush()
@@ -49,23 +93,34 @@ class FileSink(FileEnd, Sink):
         return 0 if _syscalls.answered(exc) else self.late()
 
     def write(self, data: memoryview) -> int:
-        taken = self._write(_syscalls.write_at, data, self._next)
-        self._next += taken
+        fd, inline = self.fileno(), self.swift(len(data))
+        begin, count = self.place(len(data), inline)
+        taken = self._write(inline, _syscalls.write_at, fd, data[:count], begin)
+        self.placed(taken)
         return taken
 
-    def _write(self, call: Callable[..., int], data: memoryview, *where: int) -> int:
+    def _write(self, inline: bool, call: Callable[..., int], fd: int, piece: memoryview, *where: int) -> int:
         """``call`` with a view of its own: a thread's frames may keep it for longer, and memory from growing."""
         self.job = None
-        piece = data[:]
         try:
-            return int(self.do(self.swift(len(piece)), call, (self.fileno(),), piece, *where))
+            return int(self.do(inline, call, (fd,), piece, *where))
         finally:
             if not self.out():  # else a thread has still to write it
                 piece.release()
 
     def settle(self, count: int) -> None:
+        if self.out():
+            self.abandon()
+        if not self._file.closed:
+            if self._piece is not None:
+                self.placed(count - self._booked)
+            begin, end = self._ours
+            if begin < end and self._file.tell() == end:  # nobody wrote meanwhile
+                self._ours = (0, 0)
+                self._file.seek(begin)
+            self.offset = self._file.tell()
+        self._booked = 0
         super().settle(count)
-        self._next = self.offset
 
 
 class AppendSink(FileSink):
@@ -78,12 +133,12 @@ class AppendSink(FileSink):
         """The kernel keeps writers apart."""
 
     def write(self, data: memoryview) -> int:
-        return self._write(_syscalls.write, data)
+        return self._write(self.swift(len(data)), _syscalls.write, self.fileno(), data[:])
 
     def settle(self, count: int) -> None:
         if not self._file.closed and not self.out():  # a call that hangs holds a lock that a seek to the end needs
             self._file.seek(0, os.SEEK_END)
-        super(FileEnd, self).settle(count)
+        super(FileSink, self).settle(count)
 
 
 class OwnSink(Sink):

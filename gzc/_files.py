@@ -32,8 +32,6 @@ class FileEnd(Doer, End):
     kind = Kind.FILE
     note = "regular file"
     offset: int
-    #: Where the object stands during a copy, if that is behind all of it.
-    _behind: int | None = None
 
     def __init__(self, obj: Any, status: os.stat_result) -> None:
         super().__init__(obj)
@@ -53,23 +51,13 @@ class FileEnd(Doer, End):
         """Write out what the object still has to write: by the pool where that may take long."""
         self.do(self.storage is not Storage.REMOTE or isinstance(self._file, io.RawIOBase), self._file.flush, ())
 
-    def reserve(self, count: int) -> None:
-        if self._behind is None:
-            self._behind = self.offset + count
-            self._file.seek(self._behind)
-
-    def settle(self, count: int) -> None:
-        self.offset += count
-        if not self._file.closed and (self._behind is None or self._file.tell() == self._behind):
-            self._behind = None
-            self._file.seek(self.offset)
-        super().settle(count)
-
 
 class FileSource(FileEnd, Source):
     """A regular file, read from its logical position."""
 
     rewindable = True
+    #: Where the object stands during a copy, if that is behind all of it.
+    _behind: int | None = None
 
     def __init__(self, obj: Any, status: os.stat_result) -> None:
         super().__init__(obj, status)
@@ -82,6 +70,11 @@ class FileSource(FileEnd, Source):
             self.flush()  # unflushed writes are part of the file; it also drops the stale read buffer
             self.grow()
         self.offset = self._next = self._file.tell()  # a description may be older than a seek
+
+    def reserve(self, count: int) -> None:
+        if self._behind is None:
+            self._behind = self.offset + count
+            self._file.seek(self._behind)
 
     def at_hand(self, offset: int, count: int) -> bool:
         """Whether these bytes can be had without waiting for storage."""
@@ -108,10 +101,12 @@ class FileSource(FileEnd, Source):
         self._warm = (0, 0)
 
     def read(self, count: int) -> bytes:
-        count = min(count, BLOCK)
-        inline = self.at_hand(self._next, count)
-        data: bytes = self.do(inline, _syscalls.read_at, (self.fileno(),), count, self._next)
-        self._next += len(data)
+        at, count = self._next, min(count, BLOCK)
+        if self.at_hand(at, count):
+            data = _syscalls.read_at(self.fileno(), count, at)
+        else:
+            data = self.do(False, _syscalls.read_at, (self.fileno(),), count, at)
+        self._next = at + len(data)
         return data
 
     def has_byte_at(self, offset: int) -> bool:
@@ -135,6 +130,10 @@ class FileSource(FileEnd, Source):
         return self.size
 
     def settle(self, count: int) -> None:
+        self.offset += count
+        if not self._file.closed and (self._behind is None or self._file.tell() == self._behind):
+            self._behind = None
+            self._file.seek(self.offset)
         super().settle(count)
         self._next = self.offset
 

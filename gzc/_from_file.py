@@ -127,14 +127,26 @@ class FileToFile(FromFile):
         if self.source.identity == self.sink.identity:
             # Overlapping ranges are EINVAL, and a copy onto its own end never ends (hard cases C10 to C12).
             raise Declined("a file is copied onto itself")
-        self._shift = self.sink.offset - self._offset
 
     def _check(self, offset: int, count: int) -> None:
         if self.source.overstates(offset, count):
             raise Declined("the file holds less than it tells")
 
-    def _inline(self, offset: int, count: int) -> bool:
-        return self.sink.swift(count) and self.source.at_hand(offset, count)
+    @abstractmethod
+    def _copy(self, source_fd: int, sink_fd: int, offset: int, count: int, where: int, inline: bool) -> int:
+        """The call, writing at ``where``: bytes moved."""
+
+    def _call(self, source_fd: int, sink_fd: int, offset: int, count: int) -> int:
+        inline = self.sink.swift(count) and self.source.at_hand(offset, count)
+        where, count = self.sink.place(count, inline)
+        moved = self._copy(source_fd, sink_fd, offset, count, where, inline)
+        self.sink.placed(moved)
+        return moved
+
+    def despite(self, exc: BaseException) -> int | None:
+        if self.out():
+            self.sink.abandon()
+        return super().despite(exc)
 
     def _most(self) -> int:
         # A thread holds nobody up, and a job costs 60 us; but one on slow storage must be over within the grace.
@@ -148,10 +160,8 @@ class CopyRange(FileToFile):
     name = "copy_file_range"
     declines = _syscalls.COPY_RANGE_DECLINES
 
-    def _call(self, source_fd: int, sink_fd: int, offset: int, count: int) -> int:
-        fds = source_fd, sink_fd
-        inline = self._inline(offset, count)
-        return int(self.do(inline, _syscalls.copy_file_range, fds, count, offset, offset + self._shift))
+    def _copy(self, source_fd: int, sink_fd: int, offset: int, count: int, where: int, inline: bool) -> int:
+        return int(self.do(inline, _syscalls.copy_file_range, (source_fd, sink_fd), count, offset, where))
 
 
 class SendfileToFile(FileToFile):
@@ -160,7 +170,5 @@ class SendfileToFile(FileToFile):
     name = "sendfile"
     declines = _syscalls.SENDFILE_DECLINES
 
-    def _call(self, source_fd: int, sink_fd: int, offset: int, count: int) -> int:
-        fds = sink_fd, source_fd
-        inline = self._inline(offset, count)
-        return int(self.do(inline, _syscalls.sendfile_to_file, fds, offset, count, offset + self._shift))
+    def _copy(self, source_fd: int, sink_fd: int, offset: int, count: int, where: int, inline: bool) -> int:
+        return int(self.do(inline, _syscalls.sendfile_to_file, (sink_fd, source_fd), offset, count, where))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+from functools import partial
 from typing import Any
 
 import gevent
@@ -135,20 +136,23 @@ class Turn:
 
     def __init__(self, loop: Any) -> None:
         # libuv does not count its iterations; its clock stands still within one.
-        self._stamps = (lambda: loop.iteration) if loop.iteration >= 0 else loop.now
+        self._stamps = partial(getattr, loop, "iteration") if loop.iteration >= 0 else loop.now
         self._stamp: float = -1
         self._runner = 0
         #: ``time.monotonic()`` at which the budget of the iteration last asked about is spent.
         self.deadline = 0.0
 
-    def again(self, now: float) -> bool:
-        """Whether the greenlet that moved bytes last goes on with another transfer though the budget is spent.
+    def enter(self, now: float) -> float:
+        """The deadline of a transfer that begins ``now``: past if it has to give way first, 0 if it is to ask later.
 
-        A loop of short copies shares one turn; whoever comes fresh makes its first step at once.
+        A loop of short copies shares one turn; a greenlet that comes fresh makes its first step at once.
         """
         me = id(gevent.getcurrent())
         before, self._runner = self._runner, me
-        return before == me and self.over(now)
+        if before != me:
+            return 0.0
+        self.over(now)
+        return self.deadline
 
     def over(self, now: float) -> bool:
         """Whether the budget of this iteration is spent, at ``time.monotonic()`` ``now``."""
@@ -169,8 +173,8 @@ def breathe() -> None:
     """
     hub = get_hub()
     idle, check = hub.loop.idle(), hub.loop.check()
-    idle.start(int)  # anything: it is stopped before it would be called
     try:
+        idle.start(int)  # anything: it is stopped before it would be called
         hub.wait(check)
     finally:
         idle.stop()
@@ -186,9 +190,9 @@ def alone() -> bool:
 
 def turn() -> Turn | None:
     """The turn of this thread's hub, kept on it, so that both go together; None when ``alone``."""
-    if alone():
-        return None
     hub: Any = get_hub_if_exists()
+    if hub is None or gevent.getcurrent() is hub:
+        return None
     try:
         found: Turn = hub._gzc_turn
     except AttributeError:

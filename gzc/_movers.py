@@ -9,10 +9,9 @@ Rules of this file: no loop, no waiting, no counting of bytes, no choice between
 
 from __future__ import annotations
 
-import contextlib
 import errno
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import ClassVar
 
 from . import _syscalls
@@ -102,9 +101,7 @@ class UserSpace(Mover):
     def __init__(self, source: Source, sink: Sink) -> None:
         super().__init__(source, sink)
         self._held = memoryview(b"")
-
-    def _read(self, count: int) -> bytes | memoryview:
-        return self.source.read(count)
+        self._read: Callable[[int], bytes | memoryview] = source.read
 
     def __call__(self, left: float) -> int:
         if not self._held:
@@ -136,13 +133,16 @@ class UserSpace(Mover):
         view, self._held = self._held, memoryview(b"")
         held = bytes(view)
         # The traceback of an interruption keeps its frames, and they the view; a thread that hangs, too.
-        with contextlib.suppress(BufferError):
+        try:  # noqa: SIM105 - contextlib.suppress took half a microsecond of every copy
             view.release()
+        except BufferError:
+            pass
         return held
 
 
 class Head(UserSpace):
     """What is buffered above the source's descriptor, which comes first."""
 
-    def _read(self, count: int) -> bytes:
-        return self.source.head(count)
+    def __init__(self, source: Source, sink: Sink) -> None:
+        super().__init__(source, sink)
+        self._read = source.head

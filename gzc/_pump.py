@@ -39,9 +39,10 @@ def pump(mover: Mover, left: float, sink: Sink, tally: Tally, observers: Sequenc
     deadline = 0.0
     _stats.under_way.add(tally)
     try:
-        if turn is not None and turn.again(monotonic()):
+        if turn is not None and 0.0 < (deadline := turn.enter(tally.began)) <= tally.began:
             _hub.breathe()
             _still_here(born)
+            deadline = 0.0
         while left > 0:
             try:
                 moved = mover(left)

@@ -15,6 +15,11 @@ from ._files import FileSource
 from ._movers import Declined, Mover
 from ._pipe import LEAST, Pipe, give_back, take
 
+#: How often a source that answers EAGAIN is tried again before what it gave goes to the pool. A job costs 60 us: asked
+#: up to 20 times, 0.6 us each, unix to a disk took 20 % less CPU and was 1.3 times as fast, tcp 12 % and 1.4 times.
+#: Each round of it that brought nothing halves the next.
+GATHER = 20
+
 
 class ThroughPipe(Doer, Mover):
     """splice(2) from a socket or pipe through a pipe of our own."""
@@ -29,7 +34,9 @@ class ThroughPipe(Doer, Mover):
         #: compared with, should the booking be interrupted.
         self._delivered = 0
         self._reading = False
-        self._offset = sink.offset if isinstance(sink, FileSink) else None
+        self._tries = GATHER
+        #: What the source raised after it had given bytes: it does so once, and they go first.
+        self._later: OSError | None = None
 
     def __call__(self, left: float) -> int:
         pipe = self._pipe
@@ -75,6 +82,8 @@ class ThroughPipe(Doer, Mover):
         self.job = None
         self.unsure = True
         try:
+            if self._later is not None:
+                raise self._later
             pipe.held = _syscalls.splice(source_fd, pipe.writer, ask)
         except BlockingIOError:
             if not self.woken or not self.source.ready():
@@ -87,8 +96,28 @@ class ThroughPipe(Doer, Mover):
         else:
             if not pipe.held:
                 self._read(pipe, ask)
+            elif isinstance(self.sink, FileSink) and not self.sink.swift(pipe.held):
+                self._gather(pipe, source_fd, ask)
         self.unsure = False
         return pipe.held > 0
+
+    def _gather(self, pipe: Pipe, source_fd: int, ask: int) -> None:
+        """Fill the pipe further where emptying it is a job for the pool, as long as the source goes on giving."""
+        before, tries = pipe.held, self._tries
+        while tries and pipe.held < ask:
+            self.calls += 1
+            try:
+                more = _syscalls.splice(source_fd, pipe.writer, ask - pipe.held)
+            except BlockingIOError:
+                tries -= 1
+            except OSError as exc:
+                self._later = exc
+                break
+            else:
+                if not more:  # the end, or urgent data: the next fill asks again
+                    break
+                pipe.held += more
+        self._tries = GATHER if pipe.held > before else max(self._tries // 2, 1)
 
     def _read(self, pipe: Pipe, ask: int) -> None:
         """A 0 or an EAGAIN of splice from a ready source is confirmed by one plain read.
@@ -108,15 +137,16 @@ class ThroughPipe(Doer, Mover):
         self._reading = False
 
     def _empty(self, pipe: Pipe, sink_fd: int) -> int:
-        if self._offset is None:
+        sink = self.sink
+        if not isinstance(sink, FileSink):
             return _syscalls.splice(pipe.reader, sink_fd, pipe.held)
-        assert isinstance(self.sink, FileSink)
         # A thread holds nobody up, and a job costs 60 us: all there is at once was 20 % less CPU from tcp to a
         # disk than a chunk at a time. One on slow storage must be over within the grace.
-        count = pipe.held if self.sink.storage is Storage.LOCAL else min(pipe.held, config.chunk)
-        fds = pipe.reader, sink_fd
-        moved = int(self.do(self.sink.swift(count), _syscalls.splice, fds, count, None, self._offset))
-        self._offset += moved
+        count = pipe.held if sink.storage is Storage.LOCAL else min(pipe.held, config.chunk)
+        inline = sink.swift(count)
+        begin, count = sink.place(count, inline)
+        moved = int(self.do(inline, _syscalls.splice, (pipe.reader, sink_fd), count, None, begin))
+        sink.placed(moved)
         return moved
 
     def _leave(self) -> None:
@@ -136,6 +166,8 @@ class ThroughPipe(Doer, Mover):
             # holds the pipe's mutex, so that even a close would wait for the file system.
             self.job.afterwards(pipe.close)
             self._pipe = None
+            if isinstance(self.sink, FileSink):
+                self.sink.abandon()
             return self._lost()
         before, pipe.held = pipe.held, _syscalls.unread(pipe.reader)
         self._delivered = 0

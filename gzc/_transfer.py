@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import math
 import operator
-import os
 import warnings
 from types import TracebackType
 from typing import SupportsIndex
@@ -64,6 +63,9 @@ class Transfer(Interruptible):
         The ``Plan`` it runs.
     """
 
+    _held = b""
+    _running = False
+
     def __init__(self, src: object, dst: object, count: SupportsIndex | None = None, *, fallback: bool = True) -> None:
         self._left: float = math.inf
         if count is not None:
@@ -74,14 +76,12 @@ class Transfer(Interruptible):
         self._src = Cursor(src) if isinstance(src, (bytes, bytearray, memoryview)) else src
         self._dst = dst
         self._fallback = fallback
-        self._held = b""
         # What the claim table keeps is this, not the transfer: one that is dropped must be freed.
         self._token = object()
         self._claims: list[tuple[int, str]] = []
-        self._running = False
         self._done = self._left == 0
         self._closed = False
-        self._pid = os.getpid()
+        self._born = _hub.generation
         self._lost_count = False
         self._settled = True
         self.moved = 0
@@ -114,7 +114,7 @@ class Transfer(Interruptible):
         return self._run()
 
     def _check_open(self) -> None:
-        if os.getpid() != self._pid:
+        if _hub.generation != self._born:
             raise TransferClosedError("the transfer belongs to the process that made it, and this is a fork of it")
         if self._closed:
             raise TransferClosedError("the transfer is closed")
@@ -126,7 +126,7 @@ class Transfer(Interruptible):
             )
 
     def _check_idle(self) -> None:
-        if self._running and os.getpid() == self._pid:
+        if self._running and _hub.generation == self._born:
             raise BusyError("the transfer is running in another greenlet")
 
     def _run(self) -> int:
@@ -209,7 +209,7 @@ class Transfer(Interruptible):
             held = mover.close()
             if not source.rewindable:
                 self._held = held
-            if os.getpid() == self._pid:  # the position is shared with the parent, and the parent's to set
+            if _hub.generation == self._born:  # the position is shared with the parent, and the parent's to set
                 try:
                     sink.settle(tally.moved)
                 finally:
@@ -280,7 +280,7 @@ class Transfer(Interruptible):
         self._check_idle()
         self._closed = True
         dropped, self._held = len(self._held), b""
-        if os.getpid() == self._pid:
+        if _hub.generation == self._born:
             self._release()
             if dropped:
                 message = f"{dropped} bytes taken from {self._src!r} and not delivered are dropped"
@@ -293,7 +293,7 @@ class Transfer(Interruptible):
         self.close()
 
     def __del__(self) -> None:
-        if getattr(self, "_held", b"") and not self._running:
+        if self._held and not self._running:
             self.close()
 
     def __repr__(self) -> str:

@@ -32,8 +32,9 @@ _warned: set[str] = set()
 #: Whether the program has chosen by a call; the environment does not overrule it then.
 _explicit = False
 
-# Programs patch in threads, too, and gevent may be patching threading meanwhile.
-_new_lock = monkey.get_original("threading", "RLock")
+# Programs patch in threads, too, and gevent may be patching threading meanwhile: so not ``threading.RLock``, whose
+# original makes one of gevent's locks then.
+_new_lock = monkey.get_original("_thread", "RLock")
 _lock = _new_lock()
 
 

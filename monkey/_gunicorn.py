@@ -21,6 +21,9 @@ from ._ledger import Row
 
 Method = Callable[..., Any]
 
+#: The methods through which headers and a body that is not chunked go.
+_WRITERS = ("send_headers", "write")
+
 
 def sendfile(original: Method) -> Method:
     """The replacement of ``Response.sendfile``: whether the body was sent here."""
@@ -67,10 +70,12 @@ def _omits_body(response: Any) -> bool:
 
 def _send(response: Any, respiter: Any, moving: gzc.Transfer, promised: int) -> None:
     """Headers, the transfer, and what the file's iteration still gives if that was refused."""
-    response.send_headers()
+    head = _head(response)
     chunked = response.is_chunked()
     if chunked:
-        response.sock.sendall(b"%X\r\n" % promised)
+        head += b"%X\r\n" % promised
+    if head:
+        response.sock.sendall(head, _wsgi.MORE)
     try:
         _seam.run(moving)
     finally:
@@ -89,6 +94,38 @@ def _send(response: Any, respiter: Any, moving: gzc.Transfer, promised: int) -> 
         response.sock.sendall(b"\r\n")
 
 
+class _Headers:
+    """Stands where the socket is while gunicorn sends the headers, to keep them for the body."""
+
+    def __init__(self) -> None:
+        self.pieces: list[bytes] = []
+
+    def sendall(self, data: bytes) -> None:
+        self.pieces.append(data)
+
+
+def _head(response: Any) -> bytes:
+    """The headers, still to be sent; nothing where they are sent, as they are at once by somebody's own method."""
+    if response.headers_sent or not _writes_as_gunicorn_does(response):
+        response.send_headers()
+        return b""
+    sock, taken = response.sock, _Headers()
+    response.sock = taken
+    try:
+        response.send_headers()
+    finally:
+        response.sock = sock
+    return b"".join(taken.pieces)
+
+
+def _writes_as_gunicorn_does(response: Any) -> bool:
+    for name in _WRITERS:
+        function = getattr(getattr(response, name, None), "__func__", None)
+        if getattr(function, "__globals__", {}).get("__name__") != "gunicorn.http.wsgi":
+            return False
+    return True
+
+
 def _send_small(response: Any, respiter: Any, promised: int, back: Any) -> bool:
     """A short body by one read and one send: the wrapper's own iteration is right for every kind of file.
 
@@ -98,10 +135,11 @@ def _send_small(response: Any, respiter: Any, promised: int, back: Any) -> bool:
     body = b"".join(_wsgi.rest(respiter, promised))
     if len(body) < promised:
         response.force_close()
-    if body:
+    if head := _head(response):
+        response.sock.sendall(head + body)
+        response.sent += len(body)
+    elif body:
         response.write(body)
-    else:
-        response.send_headers()
     respiter.filelike.seek(back)
     return True
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from functools import wraps
-from socket import MSG_MORE
 from typing import Any
 
 import gzc
@@ -43,11 +42,15 @@ def process_result(original: Method) -> Method:
 
     @wraps(original)
     def process_result(self: Any) -> Any:
+        wrapped = _is_wrapped(self)
+        bodiless = self.command == "HEAD" or self.code in (204, 304) or 100 <= self.code < 200
+        if wrapped and not bodiless and (short := _short(self)) is not None:
+            return _send_small(self, short)
         source = _wsgi.described(self.result)
-        if not self.status or not (source or _is_wrapped(self)) or not _writes_as_pywsgi_does(self):
+        if not self.status or not (source or wrapped) or not _writes_as_pywsgi_does(self):
             return original(self)
         promised = _promise(self, source)
-        if self.command == "HEAD" or self.code in (204, 304) or 100 <= self.code < 200:
+        if bodiless:
             return _send_headers(self, promised)
         if source is None or promised is None:
             return _iterate(self, original, promised)
@@ -133,9 +136,26 @@ def _send_headers(handler: Any, promised: int | None) -> None:
         handler._sendall(_head(handler, promised if handler.command == "HEAD" and handler.code == 200 else None))
 
 
+def _short(handler: Any) -> int | None:
+    """The length of a short body in the server's own wrapper, if it was promised, and its bytes are at hand.
+
+    The wrapper's iteration is right for every kind of file: to ask for descriptor, size and flags took 5 % of the
+    CPU of a request for 1 KiB.
+    """
+    if handler.headers_sent or not handler.status or handler.provided_content_length is None:
+        return None
+    promised = _promise(handler, None)
+    if promised is None or promised > gzc.config.small or not _writes_as_pywsgi_does(handler):
+        return None
+    return None if _wsgi.position(getattr(handler.result, "filelike", None)) is None else promised
+
+
 def _send_small(handler: Any, promised: int) -> None:
     """Headers and body in one piece; whatever kind of file and socket it is, its own methods will do."""
-    body = b"".join(_wsgi.rest(handler.result, promised))
+    wrapper = handler.result
+    # What the iteration of our own wrapper does, in one read and not in two, of which the second finds the end.
+    body = wrapper.filelike.read(promised) if type(wrapper) is _wsgi.FileWrapper else b""
+    body += b"".join(_wsgi.rest(wrapper, promised - len(body)))
     if len(body) < promised:
         handler.close_connection = True
     handler._sendall(_head(handler, promised) + body)
@@ -167,7 +187,7 @@ def _move(handler: Any, head: bytes, moving: gzc.Transfer) -> int:
     """Send ``head``, and what can be moved below; the bytes of the latter."""
     with _errors_as_of_sendall(handler):
         if head:
-            handler.socket.sendall(head, MSG_MORE)
+            handler.socket.sendall(head, _wsgi.MORE)
             handler.response_length += len(head)
         try:
             return _seam.run(moving)

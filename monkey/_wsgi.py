@@ -9,6 +9,7 @@ Rules of this file: nothing is sent here, and iterating a response is always rig
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -19,6 +20,9 @@ from ._ledger import Row
 #: The least that is read at a time from what has no descriptor. Frameworks ask for 4 or 8 KiB, and a MiB of
 #: BytesIO then costs 128 to 256 reads and sends.
 BLOCK = 64 * 1024
+
+#: What is sent with this flag goes in one segment with what comes next. Linux's alone.
+MORE = getattr(socket, "MSG_MORE", 0)
 
 Method = Callable[..., Any]
 

@@ -217,16 +217,18 @@ class Ends:
         here, there = self.pair(family)
         here.setblocking(False)
         filled = 0
-        # tcp takes more once what is on its way has reached the peer's buffer, which a busy machine puts off.
+        # tcp takes more once what is on its way has reached the peer's buffer, which a busy machine puts off; and poll
+        # calls it full until a third of its buffer is free. So full is what takes nothing after a rest.
         room = select.poll()
         room.register(here.fileno(), select.POLLOUT)
-        while True:
-            for step in (64 * KIB, 1):
+        before = -1
+        while filled != before:
+            before = filled
+            room.poll(20 if family == "tcp" else 0)
+            for step in (64 * KIB, KIB, 1):
                 with contextlib.suppress(BlockingIOError):
                     while True:
                         filled += here.send(b"\0" * step)
-            if not room.poll(20 if family == "tcp" else 0):
-                break
         here.setblocking(True)
         peer = self.peer(there)
         peer.filled = filled  # type: ignore[attr-defined]

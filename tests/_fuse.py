@@ -4,7 +4,8 @@ Run as a program: ``python -m tests._fuse MOUNTPOINT``; it serves until it is un
 words: ``read-slow`` answers each read after half a second, ``write-slow`` each write, ``read-hang`` and
 ``write-hang`` after a minute, ``size-zero`` says 0 bytes and has SIZE, ``size-big`` says twice SIZE,
 ``read-EIO`` (any errno) fails beyond the first MiB, ``read-short`` gives 1000 bytes at a time. A name with
-``new`` in it does not exist before it is created; all others hold ``content()``.
+``new`` in it does not exist before it is created; ``misbehaved`` says how often one did so far; all others hold
+``content()``.
 
 Rules of this file: nothing of gzc in here; it is the kernel's view that is being misbehaved with.
 """
@@ -31,9 +32,18 @@ def content(size: int = SIZE) -> bytes:
 def main(mountpoint: str) -> None:
     import mfusepy
 
+    misbehaved: list[str] = []
+
+    def late(path: str, verb: str) -> None:
+        for word, seconds in (("slow", SLOW), ("hang", HANG)):
+            if f"{verb}-{word}" in path:
+                misbehaved.append(path)
+                time.sleep(seconds)
+
     def fails(path: str, verb: str, offset: int) -> None:
         name = path.partition(f"{verb}-E")[2].partition(" ")[0]
         if name and offset >= 1 << 20:
+            misbehaved.append(path)
             raise mfusepy.FuseOSError(getattr(errno, "E" + name))
 
     class Misbehaving(mfusepy.Operations):  # type: ignore[misc]
@@ -50,8 +60,10 @@ def main(mountpoint: str) -> None:
                 raise mfusepy.FuseOSError(errno.ENOENT)
             size = len(self.written[path]) if path in self.written else len(self.data)
             if "size-zero" in path:
+                misbehaved.append(path)
                 size = 0
             if "size-big" in path:
+                misbehaved.append(path)
                 size *= 2
             return {"st_mode": stat.S_IFREG | 0o644, "st_nlink": 1, "st_size": size}
 
@@ -65,21 +77,18 @@ def main(mountpoint: str) -> None:
             held.extend(bytes(length - len(held)))
 
         def read(self, path: str, size: int, offset: int, fh: Any) -> bytes:
-            if "read-slow" in path:
-                time.sleep(SLOW)
-            if "read-hang" in path:
-                time.sleep(HANG)
+            if path == "/misbehaved":
+                return str(len(misbehaved)).encode()[offset : offset + size]
+            late(path, "read")
             fails(path, "read", offset)
             if "read-short" in path:
+                misbehaved.append(path)
                 size = min(size, 1000)
             data = self.written.get(path, self.data)
             return bytes(data[offset : offset + size])
 
         def write(self, path: str, data: bytes, offset: int, fh: Any) -> int:
-            if "write-slow" in path:
-                time.sleep(SLOW)
-            if "write-hang" in path:
-                time.sleep(HANG)
+            late(path, "write")
             fails(path, "write", offset)
             held = self.written.setdefault(path, bytearray())
             held[offset : offset + len(data)] = data

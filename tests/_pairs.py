@@ -21,6 +21,7 @@ from gevent.fileobject import FileObjectPosix
 from gzc import _syscalls
 
 from ._ends import MIB, After, Ends, Peer
+from ._figures import count as counted
 
 HEAD, TAIL = b"head\n", b"END"
 AHEAD = max(io.DEFAULT_BUFFER_SIZE, 8192)  # what a buffered object may have read ahead
@@ -292,10 +293,12 @@ class Scripted:
         self.asks.append(args)
         answer = self._answers.get(len(self.asks), self._others)
         if isinstance(answer, OSError):
+            counted("errors of a scripted kernel")
             return 0, type(answer)(*answer.args)
         if callable(answer):
             answer()
         if type(answer) is int:
+            counted("short counts and zeros of a scripted kernel")
             args = (*args[: self._count_at], min(answer, args[self._count_at]), *args[self._count_at + 1 :])
         try:
             moved = self._real(*args) if args[self._count_at] else 0

@@ -1,6 +1,6 @@
 """The web pages in a real browser, headless Chromium of the system's packages: ``make browser``.
 
-    python -m tests.browser [--site build/site] [--pictures build/browser]
+    python -m tests.browser [--site build/site] [--pictures build/browser] [--figures FILE]
 
 Looked at are the status page with a transfer under way, a listing of ``gzc serve`` and a file behind it, and the
 built documentation. The DOM must show what it should, and the console must be silent; of the first two a picture is
@@ -20,6 +20,7 @@ import re
 import shutil
 import sys
 import tempfile
+import time
 import zlib
 from collections.abc import Iterator
 from html import unescape
@@ -33,6 +34,7 @@ from gevent.pywsgi import WSGIServer
 import gzc
 import gzc.wsgi
 
+from . import _figures
 from ._command import Command
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -72,6 +74,7 @@ class Browser:
     def __init__(self, program: str, folder: Path) -> None:
         self._program = program
         self._folder = folder
+        self.pages = self.pictures = 0
 
     def look(self, url: str, picture: Path | None = None, size: str = "900,500") -> Seen:
         # Root, as in containers, has no sandbox; /dev/shm is small there. The pages are our own.
@@ -86,6 +89,8 @@ class Browser:
         must(done.returncode == 0, f"{self._program} ended with {done.returncode}: {done.stderr}")
         if picture is not None:
             _check(picture)
+            self.pictures += 1
+        self.pages += 1
         return Seen(done.stdout, [line for line in done.stderr.splitlines() if ":CONSOLE" in line])
 
 
@@ -189,6 +194,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.browser", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--site", type=Path, default=ROOT / "build" / "site", help="the built documentation")
     parser.add_argument("--pictures", type=Path, default=ROOT / "build" / "browser", help="where pictures are put")
+    parser.add_argument("--figures", type=Path, metavar="FILE", help="write there, as JSON, what was looked at")
     options = parser.parse_args()
     logging.getLogger("gzc").addHandler(logging.NullHandler())  # the refusal is one of our own making
     program = next(filter(None, map(shutil.which, NAMES)), None)
@@ -196,6 +202,7 @@ def main() -> int:
         print("no Chromium here; Debian: apt install $(cat .ci/apt-nightly.txt)", file=sys.stderr)
         return 1
     options.pictures.mkdir(parents=True, exist_ok=True)
+    wrong, began = "", time.monotonic()
     with tempfile.TemporaryDirectory(prefix="gzc-browser-") as name:
         folder = Path(name)
         browser = Browser(program, folder)
@@ -205,9 +212,14 @@ def main() -> int:
             listing(browser, folder, options.pictures / "serve.png")
             documentation(browser, options.site)
         except (Wrong, subprocess.TimeoutExpired) as exc:
-            print(f"browser: {exc}", file=sys.stderr)
-            return 1
-    print(f"browser: the pages are as they should be; pictures in {options.pictures}")
+            wrong = str(exc)
+    if options.figures:
+        found = {"pages": browser.pages, "pictures": browser.pictures, "wrong": wrong}
+        _figures.write(options.figures, not wrong, time.monotonic() - began, found)
+    if wrong:
+        print(f"browser: {wrong}", file=sys.stderr)
+        return 1
+    print(f"browser: {browser.pages} pages are as they should be; pictures in {options.pictures}")
     return 0
 
 

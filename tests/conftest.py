@@ -11,6 +11,7 @@ import pytest
 
 from gzc import _disk, _hub, _syscalls
 
+from . import _figures
 from ._ends import Ends
 from ._server import Folder
 
@@ -18,6 +19,14 @@ _PROCESS = os.getpid()
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background of a script: Ctrl-C is tested, too
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--figures", metavar="FILE", help="write there, as JSON, what was tried and how often")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    _figures.register(config)
 
 
 def pytest_runtest_makereport() -> None:

@@ -1,13 +1,10 @@
 """Each remedy is taken away in turn, and a test must notice: ``make mutations``.
 
-    python -m tests.mutations [-j N] [WORD ...]
+    python -m tests.mutations [-j N] [--figures FILE] [WORD ...]
 
 WORD chooses mutants by name. The tree is copied, each mutant is one replaced text in the copy, and only the tests
 named beside it are run there. A mutant that no test kills is a failure of this program; so is a text that is not
 found any more, and a test that fails without any mutation.
-
-Rules of this file: a mutant takes away one remedy whole, as somebody might who does not see what it is for. The
-tests named are those that are there for it; that some other test fails as well proves nothing.
 """
 
 from __future__ import annotations
@@ -19,470 +16,20 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from queue import SimpleQueue
-from typing import NamedTuple
+from typing import Any
+
+from . import _figures
+from ._mutants import MUTANTS, Mutant
 
 ROOT = Path(__file__).resolve().parent.parent
 COPIED = ("gzc", "monkey", "tests", "examples", "benchmarks", "setup.cfg", "pyproject.toml", "README.md")
 #: Seconds for the tests of one mutant: one that hangs has been noticed.
 PATIENCE = 150
-
-
-class Mutant(NamedTuple):
-    """``name`` is the remedy, ``edits`` the texts and what stands there without it, ``tests`` pytest's arguments."""
-
-    name: str
-    file: str
-    edits: tuple[tuple[str, str], ...]
-    tests: tuple[str, ...]
-
-
-def _mutant(name: str, file: str, old: str, new: str, modules: str, words: str) -> Mutant:
-    paths = (f"tests/test_{module}.py" for module in modules.split(" or "))
-    return Mutant(name, file, ((old, new),), (*paths, "-k", words))
-
-
-MUTANTS = (
-    # -- ends that are none ------------------------------------------------------------------------------------------
-    _mutant(
-        "a 0 of splice is confirmed by a read (D1)",
-        *(
-            "gzc/_through_pipe.py",
-            "            if not pipe.held:\n                self._read(pipe, ask)",
-            "            pass",
-        ),
-        *("pipes", "d1_urgent"),
-    ),
-    _mutant(
-        "an EAGAIN of splice from a ready socket is confirmed by a read (D2)",
-        "gzc/_through_pipe.py",
-        "                self._leave()\n                raise\n            self._read(pipe, ask)\n",
-        "                pass\n            self._leave()\n            raise\n",
-        *("pipes", "d2_urgent"),
-    ),
-    _mutant(
-        "a 0 of sendfile is confirmed by a read (F4)",
-        *("gzc/_from_file.py", "if not self.source.has_byte_at(self._offset):", "if True:"),
-        *("sendfile_cases", "f4_a_zero_is_not or f1_f2"),
-    ),
-    _mutant(
-        "a 0 of splice from a cold file is confirmed by a read (F4)",
-        *("gzc/_through_pipe.py", "if self.source.has_byte_at(self._next):", "if False:"),
-        *("disk", "c1_f3_f4"),
-    ),
-    # -- numbers of descriptors --------------------------------------------------------------------------------------
-    _mutant(
-        "a socket's descriptor is asked for again (O15, O16)",
-        "gzc/_sockets.py",
-        "self.fileno = sock.fileno  #",
-        "number = sock.fileno()\n        self.fileno = lambda: number  #",
-        *("machine", "o15_a_socket"),
-    ),
-    _mutant(
-        "a file's descriptor is asked for again (O15)",
-        "gzc/_files.py",
-        "self.fileno = obj.fileno  #",
-        "number = obj.fileno()\n        self.fileno = lambda: number  #",
-        *("sendfile_cases", "o15_nothing"),
-    ),
-    _mutant(
-        "a pipe's descriptor is asked for again (O15)",
-        "gzc/_pipes.py",
-        "self.fileno = obj.fileno  #",
-        "number = obj.fileno()\n        self.fileno = lambda: number  #",
-        *("machine", "o15_a_pipe or o16_nothing"),
-    ),
-    _mutant(
-        "waiting is done on the socket's own watcher (G2)",
-        "gzc/_hub.py",
-        "    sock._wait(watcher)",
-        "    own = get_hub().loop.io(sock.fileno(), _EVENT[direction])\n    get_hub().wait(own)",
-        *("sendfile_cases", "g2_ or g3_a_wait"),
-    ),
-    Mutant(
-        "threads work on duplicates of the descriptors (G1)",
-        "gzc/_disk.py",
-        (
-            ("copies.append(os.dup(fd))", "copies.append(fd)"),
-            ("        _lent_fds.discard(fd)\n        _syscalls.close(fd)", "        _lent_fds.discard(fd)"),
-        ),
-        ("tests/test_disk.py", "-k", "g1_a_thread"),
-    ),
-    # -- our pipes ---------------------------------------------------------------------------------------------------
-    _mutant(
-        "what a pipe holds is taken out before it is given back (D7, D9)",
-        *("gzc/_through_pipe.py", "        held = pipe.drain()\n", '        held = b""\n'),
-        *("pipes", "d7_ or d6_ or d9_the_sink"),
-    ),
-    _mutant(
-        "a pipe with bytes in it does not get into the pool (D7)",
-        *("gzc/_pipe.py", "if pipe.held == 0 and pipe.reader", "if pipe.reader"),
-        *("machine", "d7_a_pipe"),
-    ),
-    _mutant(
-        "a pipe nobody is sure of does not get into the pool (D7)",
-        *(
-            "gzc/_through_pipe.py",
-            "        if self.unsure:\n            pipe.close()",
-            "        if False:\n            pass",
-        ),
-        *("machine", "d7_a_pipe"),
-    ),
-    _mutant(
-        "an idle connection holds no pipe",
-        *(
-            "gzc/_through_pipe.py",
-            "        pipe, self._pipe = self._pipe, None\n        self.unsure = False\n",
-            "        pipe = None\n",
-        ),
-        *("pipes", "idle_copy_holds"),
-    ),
-    _mutant(
-        "pipes of two pages are not used (L1, B2)",
-        *("gzc/_through_pipe.py", "if pipe.capacity < LEAST:", "if False:"),
-        *("pipes", "b1_b2 or l1_"),
-    ),
-    _mutant(
-        "no pipe to be had is no error (L3)",
-        "gzc/_through_pipe.py",
-        'raise Declined(f"no pipe to be had: {exc.strerror}", exc) from None',
-        "raise",
-        *("pipes", "l3_"),
-    ),
-    _mutant(
-        "our pipes are close-on-exec (D10)",
-        *("gzc/_syscalls.py", "os.O_CLOEXEC | os.O_NONBLOCK", "os.O_NONBLOCK"),
-        *("machine", "d10_our"),
-    ),
-    _mutant(
-        "splice never waits for a pipe (B6, L8)",
-        "gzc/_syscalls.py",
-        '_SPLICE_FLAGS = getattr(os, "SPLICE_F_MOVE", 0) | getattr(os, "SPLICE_F_NONBLOCK", 0)',
-        '_SPLICE_FLAGS = getattr(os, "SPLICE_F_MOVE", 0)',
-        *("pipes", "l6_l8"),
-    ),
-    # -- fork --------------------------------------------------------------------------------------------------------
-    _mutant(
-        "a forked child forgets the pipes (D10)",
-        *("gzc/_pipe.py", "os.register_at_fork(after_in_child=_forget)", "pass"),
-        *("pipes", "d10_"),
-    ),
-    _mutant(
-        "a forked child forgets the claims (D10)",
-        *("gzc/_hub.py", "    _claims.clear()\n", ""),
-        *("sendfile_cases", "d10_the_child_can"),
-    ),
-    _mutant(
-        "a greenlet that wakes up in a forked child stops (M19)",
-        *("gzc/_pump.py", "if _hub.generation != born:", "if False:"),
-        *("sendfile_cases", "d10_the_child_does_not"),
-    ),
-    _mutant(
-        "a transfer runs in its own process only (D10)",
-        *(
-            "gzc/_transfer.py",
-            "        if os.getpid() != self._pid:\n            raise",
-            "        if False:\n            raise",
-        ),
-        *("sendfile_cases", "d10_a_transfer"),
-    ),
-    _mutant(
-        "a forked child closes what its threads had",
-        *("gzc/_disk.py", "os.register_at_fork(after_in_child=_forked)", "pass"),
-        *("pool_strikes", "forked_child"),
-    ),
-    # -- consent -----------------------------------------------------------------------------------------------------
-    _mutant(
-        "a subclass that overrides takes the consent back (O9)",
-        "gzc/_consent.py",
-        "if not vars(derived).keys().isdisjoint(DATA_METHODS[direction]):",
-        "if False:",
-        *("consent", "subclass_that_overrides or socket_that_overrides"),
-    ),
-    _mutant(
-        "an instance that overrides takes the consent back (O9)",
-        *("gzc/_consent.py", "names = own.keys() & DATA_METHODS[direction]", "names = set()"),
-        *("consent", "override_on_the_instance"),
-    ),
-    _mutant(
-        "a patched class loses the consent",
-        *(
-            "gzc/_consent.py",
-            "            if now is not method and not _seam(now, method):\n                return False",
-            "            pass",
-        ),
-        *("consent", "patched_after_import or patching_a"),
-    ),
-    _mutant(
-        "a buffer above an unknown raw object is not bypassed (O7)",
-        *("gzc/_classify.py", "if type(raw) is io.FileIO and not vars(raw):", "if isinstance(raw, io.IOBase):"),
-        *("consent", "tarfile or buffered_file_over"),
-    ),
-    _mutant(
-        "TLS is known by its methods, and never bypassed (O10, M9)",
-        *("gzc/_consent.py", "for derived in cls.__mro__[: cls.__mro__.index(self.cls)]:", "for derived in ():"),
-        *("consent", "tls_is_never"),
-    ),
-    _mutant(
-        "makefile above TLS is not bypassed (O10, M9)",
-        "gzc/_classify.py",
-        "plain = isinstance(sock, gsocket.socket) and register.permits(sock) and register.describe(sock)",
-        "plain = isinstance(sock, gsocket.socket)",
-        *("machine", "m9_"),
-    ),
-    _mutant(
-        "records are no stream (D4, D5)",
-        *("gzc/_sockets.py", "return kind == SOCK_STREAM and", "return bool(kind & SOCK_STREAM) and"),
-        *("pipes", "d4_d5"),
-    ),
-    _mutant(
-        "a file opened with O_APPEND is written by write alone (C3)",
-        *("gzc/_file_sinks.py", "(AppendSink if flags & os.O_APPEND else FileSink)", "(FileSink)"),
-        *("sendfile_cases", "c3_c4"),
-    ),
-    _mutant(
-        "a file opened with O_DIRECT is read by whole blocks (F13)",
-        *("gzc/_files.py", "(DirectSource if direct else FileSource)", "(FileSource)"),
-        *("sendfile_cases", "f13_"),
-    ),
-    _mutant(
-        "a file is not copied onto itself by the kernel (C11)",
-        *("gzc/_from_file.py", "if self.source.identity == self.sink.identity:", "if False:"),
-        *("routes", "c10 or c11 or c12 or itself"),
-    ),
-    # -- the hub -----------------------------------------------------------------------------------------------------
-    _mutant(
-        "the hub's turn has a budget (B4)",
-        *("gzc/_pump.py", "                if turn.over(now):", "                if False:"),
-        *("sendfile_cases", "b3_b4_b5 or b4_"),
-    ),
-    _mutant(
-        "a yield goes through the loop (B5)",
-        *(
-            "gzc/_pump.py",
-            "                    _hub.breathe()\n",
-            '                    __import__("gevent").sleep(0)\n',
-        ),
-        *("sendfile_cases", "b4_"),
-    ),
-    _mutant(
-        "one call moves no more than a chunk (B3)",
-        *(
-            "gzc/_from_file.py",
-            "        return config.chunk\n\n    def __call__",
-            "        return 1 << 30\n\n    def __call__",
-        ),
-        *("machine", "b3_no_call"),
-    ),
-    _mutant(
-        "what is not in the page cache is read by a thread (B8)",
-        *("gzc/_from_file.py", "if not self.source.at_hand(offset, count):", "if False:"),
-        *("disk", "b8_a_cold or slow_source"),
-    ),
-    _mutant(
-        "what may wait for storage is written by a thread",
-        *(
-            "gzc/_file_sinks.py",
-            "        return self.storage is Storage.MEMORY\n\n    def despite",
-            "        return True\n\n    def despite",
-        ),
-        *("disk", "slow_sink"),
-    ),
-    _mutant(
-        "a thread that hangs does not starve the others (M20)",
-        *(
-            "gzc/_disk.py",
-            "                _lend(pool, waiting)\n                waiting.wait()",
-            "                waiting.wait()",
-        ),
-        *("pool_strikes", "calls_beyond_the_grace"),
-    ),
-    _mutant(
-        "an interruption gives a thread no more than its grace (M20)",
-        *(
-            "gzc/_disk.py",
-            "            with gevent.Timeout(config.disk_grace, False):  # type: ignore[arg-type]\n",
-            "            if True:\n",
-        ),
-        *("disk", "timeout_gets_through"),
-    ),
-    _mutant(
-        "an EAGAIN of the file system is not waited for (B10)",
-        *("gzc/_movers.py", "return self._doubts >= PATIENCE", "return False"),
-        *("sendfile_cases", "b10_"),
-    ),
-    _mutant(
-        "a pipe in blocking mode is written no more than it has room for (B6)",
-        *("gzc/_pipes.py", "if os.get_blocking(fd):", "if False:"),
-        *("errors", "full_pipe_is_waited"),
-    ),
-    # -- claims ------------------------------------------------------------------------------------------------------
-    _mutant(
-        "one transfer for each end and direction (B16)",
-        *("gzc/_hub.py", "if _claims.setdefault(key, holder) is not holder:", "if False:"),
-        *("sendfile_cases", "b16_a_second"),
-    ),
-    _mutant(
-        "both ends stay claimed while bytes are in flight",
-        *(
-            "gzc/_transfer.py",
-            "            if not self._held:\n                self._release()",
-            "            self._release()",
-        ),
-        *("interruption", "stay_claimed"),
-    ),
-    _mutant(
-        "a socket that another greenlet waits on is refused (B16)",
-        *("gzc/_hub.py", "if watcher is not None and watcher.callback is not None:", "if False:"),
-        *("sendfile_cases", "waits_on_the_socket"),
-    ),
-    # -- counts ------------------------------------------------------------------------------------------------------
-    _mutant(
-        "both ends are settled when it is interrupted (D6)",
-        *(
-            "gzc/_transfer.py",
-            "            raise\n        finally:\n            self.moved += tally.moved",
-            "            raise\n        else:\n            self.moved += tally.moved",
-        ),
-        *("copy", "position_after"),
-    ),
-    _mutant(
-        "a limit counts by what was consumed (D6, X5)",
-        *("gzc/_transfer.py", "source.settle(tally.moved + len(self._held))", "source.settle(tally.moved)"),
-        *("wrappers", "counts_by_what_was_consumed"),
-    ),
-    _mutant(
-        "a count that a signal handler hid is not trusted (M22)",
-        *("gzc/_from_file.py", "return 0 if _syscalls.answered(exc) else self.late()", "return 0"),
-        *("interruption", "signal_between or signal_after"),
-    ),
-    _mutant(
-        "what our pipe holds after a strike is asked of the pipe (M22)",
-        *("gzc/_through_pipe.py", "before, pipe.held = pipe.held, _syscalls.unread(pipe.reader)", "before = pipe.held"),
-        *("pipes or interruption", "signal or storm or strike"),
-    ),
-    _mutant(
-        "a read that can be made again never makes a count inexact",
-        *("gzc/_endpoint.py", "return 0 if self.rewindable else super().despite(exc)", "return super().despite(exc)"),
-        *("fuzz", "struck_by_anything"),
-    ),
-    _mutant(
-        "what a mover that declines hands back is delivered (D9)",
-        "gzc/_transfer.py",
-        "                if self._held:\n                    self._deliver(sink)\n                if not movers",
-        '                self._held = b""\n                if not movers',
-        *("pipes", "d9_"),
-    ),
-    _mutant(
-        "what lies above the descriptor goes first (D12)",
-        *("gzc/_transfer.py", "        if source.buffered:\n", "        if False:\n"),
-        *("pipes", "d12_"),
-    ),
-    _mutant(
-        "what the sink has still to write goes first (O4)",
-        *("gzc/_transfer.py", "        sink.flush()\n        if self._held:", "        if self._held:"),
-        *("pipes", "d12_"),
-    ),
-    _mutant(
-        "a file is left at its logical position (O1)",
-        *(
-            "gzc/_files.py",
-            "            self._file.seek(self.offset)\n        super().settle(count)",
-            "            pass\n        super().settle(count)",
-        ),
-        *("copy", "logical_position or goes_on_where"),
-    ),
-    # -- what the kernel says ----------------------------------------------------------------------------------------
-    _mutant(
-        "EIO is never hidden behind another way (C8, L11)",
-        *("gzc/_syscalls.py", 'errno.EPERM: "a sandbox', 'errno.EIO: "",\n    errno.EPERM: "a sandbox'),
-        *("sendfile_cases", "l11_m3"),
-    ),
-    _mutant(
-        "EPIPE is never hidden behind another way (M3)",
-        *("gzc/_syscalls.py", 'errno.EPERM: "a sandbox', 'errno.EPIPE: "",\n    errno.EPERM: "a sandbox'),
-        *("sendfile_cases", "l11_m3"),
-    ),
-    _mutant(
-        "EINVAL is another way's turn (F1)",
-        *("gzc/_syscalls.py", '    errno.EINVAL: "not supported', '    -1: "not supported'),
-        *("scripted_kernel", "every_decline"),
-    ),
-    _mutant(
-        "EXDEV is another way's turn (C2)",
-        *("gzc/_syscalls.py", "    errno.EXDEV:", "    -2:"),
-        *("scripted_kernel", "every_decline"),
-    ),
-    _mutant(
-        "EPERM is remembered only when the kernel means itself (C6)",
-        *("gzc/_syscalls.py", "        if probe.errno in (errno.ENOSYS, errno.EPERM):\n", "        if True:\n"),
-        *("sendfile_cases", "c6_"),
-    ),
-    _mutant(
-        "ENOSYS is remembered (C5)",
-        *("gzc/_syscalls.py", "    if error.errno not in (errno.ENOSYS, errno.EPERM):\n", "    if True:\n"),
-        *("sendfile_cases", "c5_"),
-    ),
-    # -- tunnels and seams -------------------------------------------------------------------------------------------
-    _mutant(
-        "the end of one direction is passed on",
-        *(
-            "gzc/_tunnel.py",
-            "            sink.shutdown(native.SHUT_WR)\n        except OSError as exc",
-            "            pass\n        except OSError as exc",
-        ),
-        *("tunnel", "half_close"),
-    ),
-    Mutant(
-        "an error in one direction ends the other",
-        "gzc/_tunnel.py",
-        (
-            ("        gevent.killall(ways)\n        sign(exc, *struck)", "        sign(exc, *struck)"),
-            ("    finally:\n        gevent.killall(ways)\n", "    finally:\n        pass\n"),
-        ),
-        ("tests/test_tunnel.py", "-k", "error_in_one or interruption_ends"),
-    ),
-    _mutant(
-        "a body's client is asked to go on (100-continue)",
-        *("monkey/_bodies.py", "        self._send_100_continue()\n", "        pass\n"),
-        *("described_bodies", "100_continue"),
-    ),
-    _mutant(
-        "the head of a pipelined request is put back (D12)",
-        *("monkey/_bodies.py", "        holder.buf.write(data[count:])\n", ""),
-        *("described_bodies", "spliced_and or next_request or exact_after"),
-    ),
-    _mutant(
-        "a body's length counts down (O13)",
-        *("monkey/_bodies.py", "        reader.length -= count\n", "        pass\n"),
-        *("described_bodies", "spliced_and or next_request or exact_after"),
-    ),
-    _mutant(
-        "a response's length counts down (O13)",
-        *("monkey/_http_client.py", "            response.length -= count\n", "            pass\n"),
-        *("client_downloads", "kept_alive or every or spliced or next or client"),
-    ),
-    _mutant(
-        "a promise that cannot be kept closes the connection (X4)",
-        *(
-            "monkey/_gunicorn.py",
-            "        response.force_close()\n        response.chunked = False\n",
-            "        response.chunked = False\n",
-        ),
-        *("gunicorn_downloads", "truncated or x4 or shorter or shrinks"),
-    ),
-    _mutant(
-        "a seam that is interrupted leaves no claim and no pipe (M23)",
-        *("monkey/_seam.py", "        if moving.in_flight:\n            _log", "        if False:\n            _log"),
-        *("shutil_seam", "on_their_way"),
-    ),
-)
-
-
-# -- running them ----------------------------------------------------------------------------------------------------
 
 
 def _copy(to: Path) -> Path:
@@ -544,49 +91,62 @@ def _verdict(mutant: Mutant, python: Path, tree: Path) -> str:
     return f"pytest ended with {status}:\n{said[-2000:]}"
 
 
-def _baseline(python: Path, tree: Path, mutants: Iterable[Mutant]) -> list[str]:
-    """The tests that fail although nothing is missing."""
-    wrong = []
-    for tests in dict.fromkeys(mutant.tests for mutant in mutants):
-        status, said = _tests(python, tree, tests)
-        if status:
-            print(f"BAD      {' '.join(tests)}", flush=True)
-            wrong.append(f"{' '.join(tests)} without any mutation: {status}\n{said[-2000:]}")
-    return wrong
+def _whole(tests: tuple[str, ...], python: Path, tree: Path) -> str:
+    """What is wrong with ``tests`` although nothing is missing."""
+    status, said = _tests(python, tree, tests)
+    return f"{' '.join(tests)} without any mutation: {status}\n{said[-2000:]}" if status else ""
+
+
+class Trees:
+    """As many copies of the tree as there are tests at once, each in one hand at a time."""
+
+    def __init__(self, folder: Path, number: int) -> None:
+        self._pool = ThreadPoolExecutor(number)
+        self._free: SimpleQueue[tuple[Path, Path]] = SimpleQueue()
+        for name in map(str, range(number)):
+            self._free.put((_copy(folder / name), folder / name))
+
+    def each(self, work: Callable[[Any, Path, Path], str], things: Iterable[Any]) -> Iterator[str]:
+        """``work(thing, python, tree)`` for each of them, in their order."""
+
+        def with_tree(thing: Any) -> str:
+            place = self._free.get()
+            try:
+                return work(thing, *place)
+            finally:
+                self._free.put(place)
+
+        return self._pool.map(with_tree, things)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.mutations", description=__doc__)
     parser.add_argument("-j", type=int, default=1, metavar="N", help="so many at once")
     parser.add_argument("--list", action="store_true", help="name them, and run none")
+    parser.add_argument("--figures", type=Path, metavar="FILE", help="write there, as JSON, what was found")
     parser.add_argument("words", nargs="*", help="only the mutants with one of these words in their names")
     options = parser.parse_args()
     mutants = [one for one in MUTANTS if not options.words or any(word in one.name for word in options.words)]
     if options.list:
         print(*(one.name for one in mutants), sep="\n")
         return 0
-    with tempfile.TemporaryDirectory(prefix="gzc-mutations-") as folder, ThreadPoolExecutor(options.j) as pool:
-        trees: SimpleQueue[tuple[Path, Path]] = SimpleQueue()
-        for number in range(options.j):
-            tree = Path(folder, str(number))
-            trees.put((_copy(tree), tree))
-
-        def tried(mutant: Mutant) -> str:
-            place = trees.get()
-            try:
-                return _verdict(mutant, *place)
-            finally:
-                trees.put(place)
-
-        first = trees.get()
-        wrong = _baseline(*first, mutants)
-        trees.put(first)
-        for mutant, verdict in zip(mutants, pool.map(tried, mutants), strict=True):
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="gzc-mutations-") as folder:
+        trees = Trees(Path(folder), options.j)
+        tests = dict.fromkeys(mutant.tests for mutant in mutants)
+        wrong = [said for said in trees.each(_whole, tests) if said]
+        print(f"{len(tests)} choices of tests without any mutation: {len(wrong)} fail", flush=True)
+        survivors = []
+        for mutant, verdict in zip(mutants, trees.each(_verdict, mutants), strict=True):
             print(f"{'killed  ' if not verdict else 'NOT     '} {mutant.name}", flush=True)
             if verdict:
+                survivors.append(mutant.name)
                 wrong.append(f"{mutant.name}: {verdict}")
     print(*wrong, sep="\n\n")
     print(f"{len(mutants)} mutants, {len(wrong)} wrong")
+    if options.figures:
+        found = {"mutants": len(mutants), "killed": len(mutants) - len(survivors), "not killed": survivors}
+        _figures.write(options.figures, not wrong, time.monotonic() - began, found)
     return 1 if wrong else 0
 
 

@@ -1,6 +1,6 @@
 """Hundreds of clients of every temper against gunicorn with gzc, and a tunnel beside it: ``make soak``.
 
-    python -m tests.soak [--seconds 60] [--clients 200] [--tunnels 10000] [--json FILE]
+    python -m tests.soak [--seconds 60] [--clients 200] [--tunnels 10000] [--figures FILE]
 
 Two rounds of the same load, each followed by silence. After either the server must hold nothing any more; what it
 holds after the second it must have held after the first. Every byte that comes is compared, every abort must be
@@ -32,6 +32,7 @@ from typing import IO, Any
 import gevent
 from gevent import socket as gsocket
 
+from . import _figures
 from ._server import APPS, Folder, Gunicorn, put_down
 
 PATIENCE = 60.0
@@ -396,21 +397,23 @@ def main() -> int:
     parser.add_argument("--clients", type=int, default=200)
     parser.add_argument("--tunnels", type=int, default=10_000, help="idle ones; 0 leaves them out")
     parser.add_argument("--seed", type=int, default=None)
-    parser.add_argument("--json", type=Path, help="write the figures there")
+    parser.add_argument("--figures", type=Path, metavar="FILE", help="write there, as JSON, what was found")
     options = parser.parse_args()
     seed = options.seed if options.seed is not None else random.randrange(1 << 30)
     print(f"seed {seed}", flush=True)
+    began = time.monotonic()
+    found: dict[str, Any] = {}
     try:
-        found: dict[str, Any] = {"soak": soak(options.seconds, options.clients, seed)}
+        found["soak"] = soak(options.seconds, options.clients, seed)
         if options.tunnels:
             found["idle tunnels"] = idle_tunnels(options.tunnels)
     except Wrong as exc:
+        found["wrong"] = str(exc)
         print(f"WRONG: {exc}", file=sys.stderr)
-        return 1
     print(json.dumps(found, indent=2))
-    if options.json:
-        options.json.write_text(json.dumps(found, indent=2) + "\n")
-    return 0
+    if options.figures:
+        _figures.write(options.figures, "wrong" not in found, time.monotonic() - began, found)
+    return 1 if "wrong" in found else 0
 
 
 if __name__ == "__main__":

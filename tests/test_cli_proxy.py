@@ -90,7 +90,7 @@ def test_a_target_that_cannot_be_reached(tmp_path: Path) -> None:
     """The client is told by a reset, the log by a line, and the next one may find it there."""
     path = tmp_path / "target"
     with Proxy(f"unix:{path}") as proxy:
-        with connected(proxy.at) as client, pytest.raises(ConnectionResetError):
+        with pytest.raises(ConnectionResetError), connected(proxy.at) as client:  # at times connecting tells it
             client.recv(1)
         assert f"unreachable: unix:{path}: No such file or directory" in proxy.err.wait_for("unreachable")
         with Peer(giving(b"hello"), path):

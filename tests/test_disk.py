@@ -18,6 +18,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import gevent
 import pytest
@@ -29,6 +30,7 @@ from gzc import _disk, _syscalls
 
 from . import _fuse
 from ._ends import MIB, PATIENCE, Ends, Ticker, arrives, open_fds_unchanged, payload
+from ._figures import count as counted
 from ._pairs import HEAD, SINKS, SOURCES, raised
 
 CONTENT = _fuse.content()
@@ -69,6 +71,7 @@ def mounted(mountpoint: Path) -> Iterator[Path]:
 def fuse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with mounted(tmp_path_factory.mktemp("fuse")) as mountpoint:
         yield mountpoint
+        counted("misbehaviours of a FUSE file system", int((mountpoint / "misbehaved").read_text()))
 
 
 class Held:
@@ -85,6 +88,7 @@ class Held:
             self.calls += 1
             if self.calls != at:
                 return real(*args)  # type: ignore[no-any-return]
+            counted("calls held up in a thread")
             # A call in the kernel has its memory, whatever becomes of the view meanwhile.
             args = tuple(bytes(one) if isinstance(one, memoryview) else one for one in args)
             self.begun.set()
@@ -678,7 +682,9 @@ def test_where_no_thread_can_be_started_the_call_is_made_here(
     src, dst = ends.file(content), ends.file(b"", "w+b")
     with open_fds_unchanged():
         assert gzc.copy(src, dst) == MIB
+    pool = getattr(gevent.get_hub(), _disk._ATTRIBUTE)
     monkeypatch.undo()  # what is queued then finds nothing to do
+    _disk._retire(pool)
     assert gzc.copy(ends.file(b"more"), dst) == 4
     dst.seek(0)
     assert dst.read() == content + b"more"
@@ -700,6 +706,89 @@ def test_no_thread_more_is_no_reason_to_give_up_a_call_that_takes_long(
     gevent.sleep(2 * short_grace)
     held.finish()
     assert long.get(timeout=PATIENCE) == MIB
+
+
+# -- others who write to the same object -------------------------------------------------------------------
+
+
+def until(size: int, file: Any) -> None:
+    with gevent.Timeout(PATIENCE):
+        while os.fstat(file.fileno()).st_size < size:
+            gevent.sleep(0.001)
+
+
+@pytest.mark.parametrize("mode", ["wb", "w+b"])
+@pytest.mark.parametrize("buffering", [0, -1])
+@pytest.mark.parametrize("source", ["tcp", "unix", "makefile", "opaque"])
+@pytest.mark.parametrize("size", [100, 200_000])
+def test_what_others_write_meanwhile_is_not_overwritten(
+    ends: Ends, size: int, source: str, buffering: int, mode: str
+) -> None:
+    """B16: two greenlets collect into one log; while one waits for its source, the other writes a line."""
+    here, there = ends.pair("tcp" if source == "tcp" else "unix")
+    src = {"makefile": lambda: ends.keep(here.makefile("rb")), "opaque": lambda: Reads(here)}.get(
+        source, lambda: here
+    )()
+    log = ends.file(b"", mode, buffering)
+    copying = ends.spawn(gzc.copy, src, log)
+    content = payload(2 * size)
+    there.sendall(content[:size])
+    until(size, log)
+    assert log.tell() == size
+    log.write(b"line\n")
+    there.sendall(content[size:])
+    there.close()
+    assert copying.get(timeout=PATIENCE) == 2 * size
+    assert log.tell() == 2 * size + 5
+    log.flush()
+    assert Path(log.name).read_bytes() == content[:size] + b"line\n" + content[size:]
+
+
+class Reads:
+    """Somebody's own wrapper around a socket."""
+
+    def __init__(self, sock: Any) -> None:
+        self.read = sock.recv
+
+
+@pytest.mark.parametrize("most", [MIB, 1000])
+def test_what_others_write_while_the_pool_has_a_piece_comes_behind_it(
+    ends: Ends, remote: None, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    """Also where the call wrote only ``most`` bytes of it: the rest is filled in, and no zeros stay in between."""
+    real = _syscalls.splice
+
+    def splice(source: int, sink: int, count: int, *offsets: int | None) -> int:
+        return real(source, sink, min(count, most) if offsets else count, *offsets)
+
+    monkeypatch.setattr(_syscalls, "splice", splice)
+    held = Held(monkeypatch, "splice")
+    here, there = ends.unix()
+    out = ends.file(b"", "wb", 0)
+    content = payload(20_000)
+    there.sendall(content[:10_000])
+    copying = ends.spawn(gzc.copy, here, out)
+    held.wait_begun()
+    assert out.tell() == 10_000
+    out.write(b"line\n")
+    held.finish()
+    until(10_005, out)
+    there.sendall(content[10_000:])
+    there.close()
+    assert copying.get(timeout=PATIENCE) == 20_000
+    assert Path(out.name).read_bytes() == content[:10_000] + b"line\n" + content[10_000:]
+    assert out.tell() == 20_005
+
+
+def test_a_forked_child_closes_the_watcher_of_the_pool_it_inherits(ends: Ends, remote: None) -> None:
+    """M19: libuv goes on using the memory of a watcher that is merely dropped, and the process crashes later."""
+    gzc.copy(ends.file(payload(MIB)), ends.file(b"", "wb", 0))
+    inherited = getattr(gevent.get_hub(), _disk._ATTRIBUTE)
+    watcher = inherited.fork_watcher = Mock(wraps=inherited.fork_watcher)
+    inherited.pid += 1  # as a child sees it
+    gzc.copy(ends.file(payload(MIB)), ends.file(b"", "wb", 0))
+    assert getattr(gevent.get_hub(), _disk._ATTRIBUTE) is not inherited
+    assert [name for name, *_ in watcher.method_calls] == ["stop", "close"]
 
 
 def test_gevents_own_pool_stays_free(ends: Ends, remote: None) -> None:

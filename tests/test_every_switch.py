@@ -22,6 +22,7 @@ import gzc
 from gzc import _disk, _from_file, _hub, _movers, _pipe, _syscalls
 
 from ._ends import KIB, PATIENCE, Ends, payload
+from ._figures import count as counted
 from ._pairs import HEAD, SINKS, SOURCES
 
 CONTENT = payload(600 * KIB + 7)
@@ -153,7 +154,10 @@ def every_switch(tmp_path: Path, source: str, sink: str, count: int | None, leas
             assert transfer.moved == len(expected)
             assert transfer.in_flight == 0
             assert given.rest() == CONTENT[len(expected) :]
-            assert taken.content() in (None, HEAD + expected)
+            content = taken.content()
+            assert content in (None, HEAD + expected)
+            counted("bytes compared", len(content or b""))
+        counted("transfers struck at a switch", interruptions)
         hits += interruptions
         if seen < k:
             break

@@ -28,6 +28,7 @@ import gzc
 from gzc import _disk, _hub, _pipe, _syscalls
 
 from ._ends import KIB, Ends, payload
+from ._figures import count as counted
 from ._fuzz_ends import SINKS, SOURCES, FileSource, SocketSink
 from ._pairs import raised
 
@@ -86,6 +87,7 @@ def step(
         @wraps(method)
         def guarded(self: Any, **arguments: Any) -> None:
             if when(self):
+                counted("steps of histories")
                 method(self, **arguments)
 
         return guarded
@@ -323,6 +325,7 @@ class Copying:
     def _read(self, count: int) -> None:
         data = self.source.read(count)
         assert data
+        counted("bytes compared", len(data))
         assert data == self.fed[self.taken : self.taken + len(data)]
         self.taken += len(data)
 
@@ -440,6 +443,7 @@ class Copying:
         data = self.sink.drain(count) if not self.sink.dead and not self.sink.random_access else b""
         to_come = self.held + self.fed[self.taken :] if self.running else b""
         assert data == (bytes(self.out) + to_come)[self.drained :][: len(data)]
+        counted("bytes compared", len(data))
         self.drained += len(data)
         return len(data)
 
@@ -456,6 +460,7 @@ class Copying:
             return
         if self.sink.random_access:
             assert self.sink.content() == bytes(self.out)
+            counted("bytes compared", len(self.out))
             return
         flushing = gevent.spawn(self.sink.flush)
         with gevent.Timeout(PATIENCE):
@@ -526,6 +531,7 @@ def tried(setting: dict[str, Any], history: list[tuple[str, dict[str, Any]]]) ->
     finally:
         machine.clean_up()
     machine.nothing_is_left()
+    counted("histories of copies")
 
 
 @pytest.mark.timeout(24 * 3600 if NIGHTLY else 120)

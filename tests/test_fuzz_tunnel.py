@@ -21,6 +21,7 @@ import gzc
 from gzc import _hub, _pipe, _syscalls
 
 from ._ends import KIB, Ends, payload
+from ._figures import count as counted
 from ._fuzz_ends import _pair, _reset, _send_now
 from .test_fuzz import NIGHTLY, PATIENCE, PROFILE, SIZES, own_descriptors
 
@@ -79,6 +80,7 @@ class Tunnel:
         other = 1 - side
         self.read_[side] += data
         assert self.sent[other].startswith(self.read_[side])
+        counted("bytes compared", len(data))
         if not data and not any(self.gone) and not self.over:
             assert self.closed[other], "an end that nobody sent"
             assert self.read_[side] == self.sent[other], "the end came before the last byte"
@@ -135,6 +137,8 @@ def tried(families: tuple[str, str], history: list[tuple[str, int, int]]) -> Non
     assert [_syscalls.unread(pipe.reader) for pipe in _pipe._idle] == [0] * len(_pipe._idle)
     gevent.sleep(0)  # gevent closes sockets in the hub's next turn
     assert own_descriptors() == before
+    counted("histories of tunnels")
+    counted("steps of histories", len(history))
 
 
 FAMILIES = st.sampled_from(["tcp", "unix"])

@@ -14,6 +14,7 @@ import socket as native
 import struct
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import gevent
@@ -25,7 +26,7 @@ from gevent.fileobject import FileObjectPosix
 import gzc
 from gzc import _pipe, _syscalls
 
-from ._ends import MIB, PATIENCE, Ends, Ticker, error, open_fds_unchanged, payload, python
+from ._ends import KIB, MIB, PATIENCE, Ends, Ticker, error, open_fds_unchanged, payload, python
 from ._pairs import HEAD, SINKS, SOURCES, Scripted, feeding_pipe, is_fifo, pipe_peer, pipes_open, raised
 
 CONTENT = payload(MIB + 3)
@@ -215,9 +216,10 @@ def test_d7_killed_in_mid_pump_no_byte_reaches_the_next_client(ends: Ends, no_po
 @pytest.mark.parametrize("name", ["EINVAL", "EOPNOTSUPP", "ENOSYS", "EPERM"])
 @pytest.mark.parametrize("sink", ["unix", "file wb", "/dev/null", "pipe"])
 def test_d9_the_sink_declines_with_the_bytes_in_our_pipe(
-    ends: Ends, monkeypatch: pytest.MonkeyPatch, latches: dict[str, str], sink: str, name: str, at: int
+    ends: Ends, monkeypatch: pytest.MonkeyPatch, latches: dict[str, str], no_pool: None, sink: str, name: str, at: int
 ) -> None:
     """D9: they are rescued and delivered first. Go loses them."""
+    monkeypatch.setattr(gzc.config, "pipe_size", 128 * KIB)
     given, taken = SOURCES["tcp"](ends, CONTENT, MIB), SINKS[sink](ends)
     ours = given.obj.fileno()
     script = Scripted(monkeypatch, "splice", {at: error(getattr(errno, name))}, only=lambda src, *_: src != ours)
@@ -227,6 +229,20 @@ def test_d9_the_sink_declines_with_the_bytes_in_our_pipe(
     assert t.bytes["splice"] == sum(script.moved)
     assert t.bytes["userspace"] == len(CONTENT) - sum(script.moved) > 0
     assert taken.content() in (None, HEAD + CONTENT)
+
+
+def test_what_came_before_an_error_of_the_source_is_written_first(ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel tells a reset once; it may do so while the pipe is filled further for a job of the pool."""
+    here, there = ends.unix()
+    there.sendall(CONTENT[: 100 * KIB])
+    number = here.fileno()
+    script = Scripted(monkeypatch, "splice", {2: error(errno.ECONNRESET)}, only=lambda src, *_: src == number)
+    out = ends.file(b"", "wb")
+    transfer = gzc.Transfer(here, out)
+    raised(ConnectionResetError, transfer.run)
+    assert script.calls == 2
+    assert (transfer.exact, transfer.moved, transfer.in_flight) == (True, 100 * KIB, 0)
+    assert Path(out.name).read_bytes() == CONTENT[: 100 * KIB]
 
 
 def test_d9_o_append_set_in_the_middle(ends: Ends) -> None:

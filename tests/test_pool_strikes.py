@@ -17,7 +17,7 @@ import pytest
 from gevent import monkey
 
 import gzc
-from gzc import _disk, _from_file, _pipe, _syscalls
+from gzc import _disk, _file_sinks, _pipe, _syscalls
 
 from ._ends import (
     MIB,
@@ -39,18 +39,18 @@ pytestmark = pytest.mark.usefixtures("remote")
 def test_a_result_is_booked_once(ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
     """Struck between two calls, the result of the first must not be taken for the second's."""
     source, sink = ends.file(CONTENT), ends.file(mode="w+b")
-    real, calls = _from_file.FileToFile._inline, []
+    real, calls = _file_sinks.FileSink.swift, []
 
-    def inline(self: Any, offset: int, count: int) -> bool:
-        calls.append(offset)
+    def swift(self: Any, count: int) -> bool:
+        calls.append(self._booked)
         if len(calls) == 2:
             raise KeyboardInterrupt
-        return real(self, offset, count)
+        return real(self, count)
 
-    monkeypatch.setattr(_from_file.FileToFile, "_inline", inline)
+    monkeypatch.setattr(_file_sinks.FileSink, "swift", swift)
     transfer = gzc.Transfer(source, sink)
     raised(KeyboardInterrupt, transfer.run)
-    assert transfer.moved == calls[1], "what the first call moved, once"
+    assert transfer.moved == calls[1] > 0, "what the first call moved, once"
     assert not transfer.exact
 
 

@@ -3,6 +3,8 @@
 Rules: each test names its case. Where this kernel lacks something, the test says so by a skip that names it.
 """
 
+import contextlib
+import mmap
 import os
 import pty
 import signal
@@ -10,6 +12,7 @@ import socket as native
 import subprocess
 import sys
 import tty
+from pathlib import Path
 
 import gevent
 import pytest
@@ -18,7 +21,7 @@ from gevent.fileobject import FileObject
 
 import gzc
 
-from ._ends import PATIENCE, Ends, payload
+from ._ends import PATIENCE, Ends, payload, python
 
 KIB, MIB = 1 << 10, 1 << 20
 
@@ -108,6 +111,51 @@ def test_l13_into_a_terminal(ends: Ends, source: str) -> None:
         assert looking.get() == data
 
 
+def test_a_terminal_in_non_blocking_mode_is_offered_again_only_what_it_did_not_take(ends: Ends) -> None:
+    """A full BufferedWriter says how much it took; who asks it again with all of it sends bytes twice."""
+    leader, follower = pty.openpty()
+    tty.setraw(follower)
+    for fd in (leader, follower):
+        os.set_blocking(fd, False)
+    terminal, screen = ends.keep(open(follower, "wb")), ends.keep(open(leader, "rb", 0))  # noqa: SIM115
+    data, seen, moved, refusals = payload(64 * KIB), b"", 0, 0
+    with gevent.Timeout(PATIENCE):
+        while moved < len(data):
+            try:
+                moved += gzc.copy(data[moved:], terminal)
+            except BlockingIOError as exc:
+                moved += gzc.transfers_of(exc)[0].moved
+                refusals += 1
+                seen += screen.read(KIB) or b""
+        while len(seen) < len(data):
+            with contextlib.suppress(BlockingIOError):
+                terminal.flush()
+            seen += screen.read(KIB) or b""
+            gevent.sleep(0)
+    assert refusals
+    assert seen == data
+
+
+@pytest.mark.parametrize("buffering", [-1, 0])
+def test_f13_a_file_opened_with_o_direct_is_written_by_its_own_method(ends: Ends, buffering: int) -> None:
+    """F13: no call of the kernel takes its odd lengths, either; whole blocks at an even address go by `write`."""
+    path = ends.path(b"")
+    try:
+        fd = os.open(path, os.O_WRONLY | os.O_DIRECT)
+    except OSError as exc:
+        pytest.skip(f"this file system has no O_DIRECT: {exc}")
+    target = ends.keep(open(fd, "wb", buffering))  # noqa: SIM115
+    plan = gzc.explain(ends.file(payload(MIB)), target)
+    assert plan.mechanism == "userspace"
+    assert "O_DIRECT" in plan.reason
+    with mmap.mmap(-1, 64 * KIB) as memory:
+        memory[:] = payload(64 * KIB)
+        assert gzc.copy(memory, target) == 64 * KIB
+    target.flush()
+    with open(path, "rb") as file:
+        assert file.read() == payload(64 * KIB)
+
+
 def test_c15_offsets_beyond_all_files(ends: Ends) -> None:
     """A section that begins far beyond the end is empty; a negative one is refused."""
     file, (here, _) = ends.file(payload(KIB)), ends.unix()
@@ -115,6 +163,27 @@ def test_c15_offsets_beyond_all_files(ends: Ends) -> None:
         assert gzc.copy(gzc.section(file, offset, KIB), here) == 0
     with pytest.raises(ValueError, match="negative"):
         gzc.section(file, -1, KIB)
+
+
+RELEASE = """
+import os, sys
+os.uname = lambda own=os.uname(): os.uname_result((own[0], own[1], sys.argv[1], own[3], own[4]))
+import gzc
+with open(sys.argv[2], "rb") as source, open(sys.argv[3], "wb") as sink:
+    plan = gzc.explain(source, sink)
+    print(plan.mechanism, "5.3" in plan.reason)
+"""
+
+
+@pytest.mark.parametrize(
+    ("release", "told"),
+    [("5.2.21-generic", "True"), ("4.18.0-553.el8", "True"), ("5.3.0", "False"), ("6.18-rc1+", "False")],
+)
+def test_c24_copy_file_range_is_not_asked_of_kernels_before_5_3(tmp_path: Path, release: str, told: str) -> None:
+    """C24: it was broken in several ways before; the release string goes on as its maker likes."""
+    with (tmp_path / "source").open("wb") as made:
+        made.truncate(MIB)
+    assert python(RELEASE, release, tmp_path / "source", tmp_path / "sink").split()[1] == told
 
 
 def test_c16_holes_arrive_as_zeros(ends: Ends) -> None:

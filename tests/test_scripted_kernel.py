@@ -20,6 +20,7 @@ import gzc
 from gzc import _hub, _syscalls
 
 from ._ends import CHUNK, MIB, PATIENCE, Ends, error, open_fds_unchanged, payload
+from ._figures import count as counted
 from ._pairs import HEAD, SINKS, SOURCES, Scripted, raised
 
 CONTENT = payload(MIB + 77)
@@ -164,6 +165,7 @@ def test_no_pipe_to_be_had_at_any_time(
     def make_pipe() -> tuple[int, int]:
         made.append(1)
         if len(made) > room:
+            counted("errors of a scripted kernel")
             raise error(getattr(errno, name))
         return real()
 
@@ -245,7 +247,9 @@ def _injected(tmp_path: Path, inject: str, *args: str) -> str:
     if not log.exists() or (done.returncode and ("PTRACE" in done.stderr or "invalid" in done.stderr)):
         pytest.skip(f"strace cannot inject here: {done.stderr[-300:]}")
     assert done.returncode == 0, done.stderr
-    assert "(INJECTED)" in log.read_text(), "the program never came to this call"
+    injected = log.read_text().count("(INJECTED)")
+    assert injected, "the program never came to this call"
+    counted("answers injected by strace", injected)
     return done.stdout.strip()
 
 

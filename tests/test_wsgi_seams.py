@@ -25,6 +25,7 @@ from django.core.files import File
 from gevent import pywsgi
 from gevent import socket as gsocket
 from gevent import ssl as gssl
+from gunicorn.config import Config
 from gunicorn.http import wsgi as gunicorn
 from gzc.monkey import _wsgi
 
@@ -665,3 +666,44 @@ def test_a_body_whose_stream_was_closed_says_it_in_its_own_words() -> None:
     stream.close()
     with pytest.raises(ValueError, match="closed file"):
         gzc.copy(body, io.BytesIO())
+
+
+# --- gunicorn's headers ---
+
+
+class _Request:
+    """What gunicorn's Response asks of a request."""
+
+    method, version, headers = "GET", (1, 1), ()
+
+    def should_close(self) -> bool:
+        return False
+
+
+class _Signing(gunicorn.Response):
+    """Somebody's own way to send headers: it wants to see the socket, and sends something before them."""
+
+    def send_headers(self) -> None:
+        if not self.headers_sent:
+            self.sock.send(b"signed by %d\n" % self.sock.fileno())
+        super().send_headers()
+
+
+@pytest.mark.parametrize("kind", [gunicorn.Response, _Signing])
+@pytest.mark.parametrize("size", [42, SIZE])
+def test_headers_come_before_the_body_whoever_sends_them(ends: Ends, kind: type[Any], size: int) -> None:
+    """gunicorn's own are kept for the body; a method of somebody else's has the socket itself."""
+    content = payload(size)
+    here, there = ends.tcp()
+    peer = ends.reading(there)
+    response = kind(_Request(), here, Config())
+    response.start_response("200 OK", [("Content-Length", str(size)), ("X-Some", "thing")])
+    assert response.sendfile(gunicorn.FileWrapper(ends.file(content))) is True
+    assert response.sent == size
+    assert response.headers_sent
+    number = here.fileno()
+    here.close()
+    head, _, body = peer.all().partition(b"\r\n\r\n")
+    assert body == content
+    assert b"X-Some: thing" in head
+    assert head.startswith(b"HTTP/1.1 200 OK" if kind is gunicorn.Response else b"signed by %d\nHTTP/1.1 200" % number)

@@ -52,12 +52,24 @@ class Comparison:
 
 def compare(suite: Suite, home: Path | None) -> Comparison:
     """Run ``suite`` without gzc and with it; run again what seems to fail newly."""
+    return judged(both(suite, home), home)
+
+
+def both(suite: Suite, home: Path | None) -> Comparison:
+    """Run ``suite`` without gzc and with it; what passed without it alone is accused of failing newly."""
     stock = run(suite, home, gzc=False)
     # What hangs without gzc accuses nobody, and would take its time once more.
     found = Comparison(suite, stock, run(suite, home, gzc=True, choice=Choice(without=stock.stuck())))
-    accused = stock.passed() - found.gzc.passed()
+    found.newly_failing = sorted(stock.passed() - found.gzc.passed())
     found.newly_passing = sorted(found.gzc.passed() - stock.passed())
-    found.newly_failing = sorted(accused if stock.broken or found.gzc.broken else _failing(suite, home, accused))
+    return found
+
+
+def judged(found: Comparison, home: Path | None) -> Comparison:
+    """Run the accused again; those that do not fail again are unsteady."""
+    accused = set(found.newly_failing)
+    if not (found.stock.broken or found.gzc.broken):
+        found.newly_failing = sorted(_failing(found.suite, home, accused))
     found.unsteady = sorted(accused.difference(found.newly_failing))
     return found
 
