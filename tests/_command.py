@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ._program import PATIENCE, clean_environment
-from ._server import Log
+from ._server import Log, put_down
 
 GZC = (sys.executable, "-m", "gzc")
 
@@ -77,9 +77,9 @@ class Command:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
+        put_down(self.process)
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
+            os.killpg(self.process.pid, signal.SIGKILL)  # what it has started
         self.out.join()
         self.err.join()
 

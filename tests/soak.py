@@ -33,7 +33,7 @@ import gevent
 from gevent import socket as gsocket
 
 from . import _figures
-from ._server import APPS, Folder, Gunicorn
+from ._server import APPS, Folder, Gunicorn, put_down
 
 PATIENCE = 60.0
 KIB, MIB = 1 << 10, 1 << 20
@@ -228,7 +228,7 @@ class Tunnels:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        self._process.kill()
+        put_down(self._process)
         self._process.communicate()
 
 

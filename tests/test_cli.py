@@ -47,6 +47,14 @@ def test_what_cannot_be_meant(words: tuple[str, ...]) -> None:
     assert ended.err.startswith("usage: gzc")
 
 
+def test_ctrl_c_while_a_command_is_loaded(tmp_path: Path) -> None:
+    """Before its own work begins, which is when the modules that it stands on are imported."""
+    (tmp_path / "tqdm.py").write_text("")
+    (tmp_path / "resource.py").write_text("raise KeyboardInterrupt")  # doctor imports it
+    ended = end("doctor", env={"PYTHONPATH": str(tmp_path)})
+    assert (ended.status, ended.out, ended.err) == (130, "", "")
+
+
 def test_ctrl_c_while_a_command_waits(tmp_path: Path) -> None:
     """Wherever it strikes: while the files are opened, or in the hub."""
     os.mkfifo(tmp_path / "fifo")

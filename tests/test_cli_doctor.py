@@ -7,15 +7,17 @@ import json
 import os
 import signal
 import subprocess
+import termios
 from importlib.metadata import version
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import gevent
 import pytest
 
 import gzc
-from gzc.cli import _advice, _probes
+from gzc.cli import _advice, _probes, doctor
 
 from ._command import GZC, Command, end
 from ._program import PATIENCE, clean_environment
@@ -133,6 +135,55 @@ def test_ctrl_c_in_the_middle(tmp_path: Path) -> None:
     with Command("doctor", env={"PYTHONPATH": str(tmp_path)}) as command:
         fifo.open().close()  # which waits until it is opened for writing
         assert command.end(signal.SIGINT) == (130, "", "")
+
+
+# -- probes that are refused -------------------------------------------------------------------------------
+
+
+def refused(name: str, folder: Path) -> str:
+    """What a probe says that must find something wrong."""
+    (probe,) = [probe for known, _, probe in _probes.PROBES if known == name]
+    with pytest.raises(_probes.Refused) as caught, _probes.Ends() as ends:
+        probe(ends, str(folder))
+    return str(caught.value)
+
+
+def test_bytes_that_do_not_arrive_are_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gzc, "copy", lambda src, dst, count, **_: count)
+    assert "wrong bytes arrived" in refused("copy_file_range: file to file", tmp_path)
+    monkeypatch.setattr(gzc, "tee", lambda src, dst, count: 5)
+    assert "wrong bytes arrived" in refused("tee: pipe to pipe", tmp_path)
+
+
+def test_a_python_without_rwf_nowait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "RWF_NOWAIT")
+    assert refused("RWF_NOWAIT: asking the page cache", tmp_path) == "this Python has no RWF_NOWAIT"
+
+
+def test_a_pipe_that_does_not_say_what_it_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_probes, "_FIONREAD", termios.TIOCOUTQ)  # which pipes do not know
+    with pytest.raises(OSError, match="ioctl"), _probes.Ends() as ends:
+        _probes._fionread(ends, str(tmp_path))
+    monkeypatch.setattr(_probes, "fcntl", SimpleNamespace(ioctl=lambda *_: bytes(4)))
+    assert refused("FIONREAD: asking a pipe", tmp_path) == "a pipe with 4 bytes in it says 0"
+
+
+def test_a_pipe_smaller_than_it_is_to_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gzc.config, "pipe_size", 0x7FFFF000)  # more than any pipe can have
+    assert refused("F_SETPIPE_SZ: a large pipe", tmp_path) == "a pipe that is to have 2147479552 bytes gets 65536"
+
+
+def test_what_a_probe_raises_is_what_it_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(ends: Any, folder: str) -> str:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(_probes, "PROBES", (("x", True, failing),))
+    (finding,) = _probes.findings(str(tmp_path))
+    assert finding == ("x", False, "PermissionError: [Errno 1] Operation not permitted", True)
+
+
+def test_a_limit_that_this_kernel_does_not_tell() -> None:
+    assert doctor._limit("pipe-of-no-kernel") is None
 
 
 # -- advice ------------------------------------------------------------------------------------------------

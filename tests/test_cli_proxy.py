@@ -11,6 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from gevent import socket as gsocket
+
+from gzc.cli import proxy
 
 from ._command import Command, Ended, Peer, connected, echo, end, everything, giving
 from ._ends import MIB, payload
@@ -268,3 +271,8 @@ def test_addresses(text: str, host: str, port: int, shown: str) -> None:
     address = _address.parse(text)
     assert (address.host, address.port, str(address)) == (host, port, shown)
     assert str(_address.parse("unix:///run/x")) == "unix:/run/x"
+
+
+def test_a_client_that_has_gone_before_it_is_named() -> None:
+    with gsocket.socket() as never_connected:
+        assert proxy._name(never_connected) == "a client"

@@ -145,6 +145,42 @@ def test_however_it_ends_the_table_comes_and_the_status_stays(
     assert next(line.split() for line in table.splitlines() if line.endswith("userspace"))[1] == "5"
 
 
+def test_a_child_that_outlives_the_program_tells_nothing_and_ends_well(here: Path) -> None:
+    """What it counted has nobody to be told to; the folder for temporary files keeps nothing of it."""
+    code = """
+        import os, shutil, sys, tempfile
+        reader, writer = os.pipe()
+        if os.fork():
+            sys.exit()
+        os.close(writer)
+        os.read(reader, 1)  # returns when the program has ended, all of it
+        with tempfile.TemporaryFile() as a, open("target", "wb") as b:
+            a.write(bytes(1_000_000))
+            a.seek(0)
+            shutil.copyfileobj(a, b)
+        os._exit(0)
+    """
+    (here / "program").write_text(dedent(code))
+    (here / "tmp").mkdir()
+    ended = end("trace", "--json", "-o", "figures", "program", cwd=here, env={"TMPDIR": str(here / "tmp")})
+    assert (ended.status, ended.out, ended.err) == (0, "", "")
+    figures = json.loads((here / "figures").read_text())
+    assert figures["forked"] == 0
+    assert all(row["bytes"] == 0 for row in figures["moved"].values())
+    assert (here / "target").stat().st_size == 1_000_000
+    assert list((here / "tmp").iterdir()) == []
+
+
+def test_the_table_comes_once_where_the_program_leaves_in_its_last_breath(tmp_path: Path) -> None:
+    """``os._exit`` out of a destructor: after what ``atexit`` calls, when the table has been told."""
+    (tmp_path / "program.py").write_text(
+        "import os\nclass Last:\n    def __del__(self, leave=os._exit): leave(3)\nlast = Last()\n"
+    )
+    ended = end("trace", "program.py", cwd=tmp_path)
+    assert (ended.status, ended.out) == (3, "")
+    assert ended.err.count("gzc trace: program.py\n") == 1
+
+
 def test_ctrl_c_ends_the_program_and_the_table_comes(tmp_path: Path) -> None:
     (tmp_path / "program.py").write_text(
         "import time\ntry:\n    print('ready', flush=True)\n    while True: time.sleep(0.05)\n"

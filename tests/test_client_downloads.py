@@ -473,3 +473,15 @@ def test_a_response_with_methods_of_its_own_is_read_by_them(port: int, served: s
     finally:
         http.client.HTTPResponse.read = below  # type: ignore[method-assign]
     assert target.read_bytes() == data.swapcase()
+
+
+@patched
+def test_responses_of_other_versions_are_read_by_themselves() -> None:
+    """What lacks the attributes known here keeps them under other names."""
+    import urllib3.response
+
+    import gzc
+
+    for cls in (http.client.HTTPResponse, urllib3.response.HTTPResponse):
+        assert {"http.client", "urllib3"} <= set(gzc.patched())
+        assert cls.__gzc_source__(cls.__new__(cls)) is None

@@ -27,6 +27,7 @@ from gevent import ssl as gssl
 
 import gzc
 from gzc import _consent
+from gzc._endpoint import Sink, Source
 
 from ._ends import (
     MIB,
@@ -572,3 +573,39 @@ def test_composing_leaves_the_description_below_alone(ends: Ends) -> None:
 def test_registering_wants_a_class() -> None:
     with pytest.raises(TypeError, match="is not a class"):
         gzc.register(Body(None, 0), source=lambda body: None)  # type: ignore[arg-type]
+
+
+def test_vouching_for_one_direction_says_nothing_of_the_other(ends: Ends) -> None:
+    class Both:
+        def __init__(self, file: Any) -> None:
+            self.file = file
+
+        def read(self, count: int) -> bytes:
+            return bytes(self.file.read(count))
+
+        def write(self, data: bytes) -> int:
+            return int(self.file.write(data))
+
+    gzc.register(Both, sink=lambda both: gzc.sink(both.file))
+    assert gzc.sink(Both(ends.file(mode="wb"))).kind is gzc.Kind.FILE
+    assert gzc.source(Both(ends.file(CONTENT))).kind is gzc.Kind.OPAQUE
+
+
+def test_classes_made_by_the_request_are_not_kept_for_ever() -> None:
+    """What is known of a type is kept, but not of more than a thousand of them."""
+    for number in range(1100):
+        cls = type(f"Body{number}", (), {"read": lambda self, count: b""})
+        assert gzc.source(cls()).kind is gzc.Kind.OPAQUE
+    assert len(_consent.sources._found) <= 1001
+    assert gzc.source(io.BytesIO()).kind is gzc.Kind.MEMORY, "what was forgotten is found again"
+
+
+def test_a_description_that_does_not_say_how_says_so() -> None:
+    source = type("Described", (Source,), {"kind": gzc.Kind.OPAQUE})(object())
+    sink = type("Described", (Sink,), {"kind": gzc.Kind.OPAQUE})(object())
+    with pytest.raises(TypeError, match="does not say how to be read"):
+        gzc.copy(source, bytearray())
+    with pytest.raises(TypeError, match="does not say how to be written"):
+        gzc.copy(b"content", sink)
+    with pytest.raises(BlockingIOError, match="does not know how to wait for it"):
+        source.wait()

@@ -219,6 +219,64 @@ def test_a_thread_never_has_the_socket(
     assert taken.content() in (None, HEAD + content)
 
 
+@pytest.mark.usefixtures("remote")
+@pytest.mark.parametrize("at", [1, 3])
+@pytest.mark.parametrize(
+    ("number", "why"),
+    [("EAGAIN", "the file system answers EAGAIN"), ("EOPNOTSUPP", "the file system refuses")],
+)
+def test_b10_a_file_system_that_does_not_splice_any_more(
+    ends: Ends, monkeypatch: pytest.MonkeyPatch, number: str, why: str, at: int
+) -> None:
+    """B10: what our pipe holds by then is delivered, and the rest goes another way."""
+    content, real, fills = payload(2 * MIB + 3), _syscalls.splice, 0
+
+    def splice(src: int, dst: int, count: int, *offsets: int) -> int:
+        nonlocal fills
+        fills += bool(offsets)
+        if offsets and fills >= at:
+            raise OSError(getattr(errno, number), os.strerror(getattr(errno, number)))
+        return real(src, dst, count, *offsets)
+
+    monkeypatch.setattr(_syscalls, "splice", splice)
+    source, (sock, there) = ends.file(content), ends.unix()
+    peer = ends.reading(there)
+    with gzc.trace() as trace:
+        assert gzc.copy(source, sock) == len(content)
+    assert arrives(sock, peer) == content
+    assert source.tell() == len(content)
+    assert fills == at
+    assert [refused for refused, _ in trace.refused if refused.endswith(why)], trace.refused
+    assert trace.bytes["splice"] == (at - 1) * gzc.config.chunk
+    assert trace.bytes["userspace"] == len(content) - trace.bytes["splice"]
+
+
+def test_what_cannot_be_asked_is_taken_for_slow() -> None:
+    assert _disk.storage(-1) is _disk.Storage.REMOTE
+
+
+def test_a_thread_that_was_had_before_none_could_be_made(ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pool says that no thread is to be had, and an older one has made the call: it is not made again."""
+    calls: list[int] = []
+    real = ThreadPool.spawn
+
+    def spawn(pool: ThreadPool, *work: Any) -> None:
+        real(pool, *work).get(timeout=PATIENCE)
+        raise RuntimeError("can't start new thread")
+
+    def call(fd: int) -> int:
+        calls.append(fd)
+        return 7
+
+    _disk.Job().run(os.fstat, (ends.file().fileno(),))  # the pool is there
+    job, file = _disk.Job(), ends.file()
+    monkeypatch.setattr(ThreadPool, "spawn", spawn)
+    with open_fds_unchanged(), pytest.raises(RuntimeError, match="new thread"):
+        job.run(call, (file.fileno(),))
+    assert len(calls) == 1
+    assert job.result == 7, "what it did is known all the same"
+
+
 @pytest.mark.root
 def test_b7_a_source_that_hangs_does_not_hold_the_users_pipe(ends: Ends, tmp_path: Path, short_grace: float) -> None:
     """B7: splice(2) from a file holds the mutex of the pipe while the file system does not answer: whoever reads,

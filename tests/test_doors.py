@@ -1408,6 +1408,7 @@ def test_the_file_wrapper_has_what_its_file_has() -> None:
     )
 
 
+@pytest.mark.untraced
 def test_every_option_and_every_seam_of_patch_all_in_one_process() -> None:
     """All choices of only and skip, one after the other: what is in force is what was chosen last."""
     names = ("hooks", "socket", "gunicorn")

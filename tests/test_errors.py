@@ -11,10 +11,12 @@ import errno
 import io
 import mmap
 import os
+import pty
 import socket as native
 import struct
 import subprocess
 import tempfile
+import tty
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -190,6 +192,28 @@ def test_a_closed_socket_is_ebadf(family: str) -> None:
                 gzc.copy(src, dst)
             assert caught.value.errno == errno.EBADF
     assert source.tell() == 0
+
+
+def test_a_closed_socket_of_a_subclass_is_ebadf() -> None:
+    """It has a ``__dict__``, by which gevent's own would have said it before."""
+
+    class Mine(gsocket.socket):
+        pass
+
+    sock = Mine()
+    sock.close()
+    for describe in (gzc.source, gzc.sink):
+        with pytest.raises(OSError, match="descriptor") as caught:
+            describe(sock)
+        assert caught.value.errno == errno.EBADF
+
+
+@pytest.mark.parametrize("mode", ["rb", "wb"])
+def test_a_closed_makefile_is_a_value_error(ends: Ends, mode: str) -> None:
+    file = ends.unix()[0].makefile(mode)
+    file.close()
+    with pytest.raises(ValueError, match="closed"):
+        (gzc.source if mode == "rb" else gzc.sink)(file)
 
 
 @pytest.mark.parametrize("buffering", [-1, 0])
@@ -532,6 +556,58 @@ def test_an_empty_pipe_is_waited_for_in_the_hub(ends: Ends, blocking: bool) -> N
     assert os.get_blocking(read_end) is blocking
 
 
+@pytest.mark.parametrize("reads", ["read", "readinto"])
+def test_a_reader_that_has_nothing_now_is_no_end_of_file(reads: str) -> None:
+    """None is a raw stream's word for EAGAIN; nobody knows how to wait for this one."""
+    empty = type("Empty", (), {reads: lambda self, _: None})()
+    with pytest.raises(BlockingIOError, match="non-blocking mode and has nothing to read") as caught:
+        gzc.copy(empty, bytearray())
+    assert caught.value.transfer.exact  # type: ignore[attr-defined]
+
+
+def test_a_raw_stream_that_takes_nothing_now_has_not_taken_everything() -> None:
+    class Full(io.RawIOBase):
+        def writable(self) -> bool:
+            return True
+
+        def write(self, data: Any) -> None:
+            """None, a raw stream's word for EAGAIN."""
+
+    with pytest.raises(BlockingIOError, match="non-blocking mode and full") as caught:
+        gzc.copy(payload(5000), Full())
+    assert caught.value.transfer.moved == 0  # type: ignore[attr-defined]
+
+
+def test_an_object_that_sends_nothing_does_not_spin() -> None:
+    class Lazy:
+        def send(self, data: Any) -> int:
+            return 0
+
+    with pytest.raises(BlockingIOError, match="takes nothing"):
+        gzc.copy(payload(5000), Lazy())
+
+
+@pytest.mark.parametrize("buffering", [0, -1])
+def test_a_full_terminal_in_non_blocking_mode(ends: Ends, buffering: int) -> None:
+    """Nobody reads it, and the hub cannot wait for what gzc takes for a device: the count is right all the same."""
+    master, slave = pty.openpty()
+    reader = ends.keep(open(master, "rb", 0))
+    tty.setraw(slave)
+    os.set_blocking(slave, False)
+    sink = open(slave, "wb", buffering)
+    transfer = gzc.Transfer(payload(MIB), sink)
+    with pytest.raises(BlockingIOError):
+        transfer.run()
+    os.set_blocking(master, False)
+    arrived = b""
+    while data := reader.read(KIB):
+        arrived += data
+    assert arrived
+    assert arrived == payload(len(arrived))
+    assert transfer.moved == len(arrived) if buffering == 0 else transfer.moved >= len(arrived)
+    sink.close()  # what was left in the buffer fits now
+
+
 # -- settings ----------------------------------------------------------------------------------------------
 
 
@@ -562,6 +638,36 @@ def test_a_wrong_setting_is_an_error_where_it_is_set(name: str, value: object) -
 def test_an_unknown_setting_is_an_error_that_lists_the_known_ones() -> None:
     with pytest.raises(AttributeError, match="chunk"):
         gzc.config.chunks = 5  # type: ignore[attr-defined]
+
+
+LIBUV = """
+import gevent, gzc, os
+assert "libuv" in type(gevent.get_hub().loop).__module__
+r, w = os.pipe()
+with open(r, "rb", 0) as reader, open(w, "wb", 0) as writer:
+    def feed():
+        assert os.get_blocking(r)  # libuv has been asked to watch it by now
+        writer.write(b"content")
+        writer.close()
+    gevent.spawn_later(0.01, feed)
+    got = bytearray()
+    assert gzc.copy(reader, got) == 7
+    assert got == b"content"
+    assert os.get_blocking(r)
+print("done")
+"""
+
+
+def test_o14_libuv_does_not_change_the_flags_of_somebody_elses_pipe() -> None:
+    """O14: its other holders would see them; libuv sets O_NONBLOCK on whatever it watches."""
+    assert python(LIBUV, env={"GEVENT_LOOP": "libuv"}) == "done\n"
+
+
+def test_the_settings_say_what_they_are() -> None:
+    assert repr(Config({"GZC_CHUNK": "65536"})) == (
+        "Config(chunk=65536, small=32768, pipe_size=1048576, hub_budget=0.005, pool_pipes=8, disk_threads=4,"
+        " disk_grace=1.0, disable=frozenset())"
+    )
 
 
 def test_settings_from_the_environment() -> None:

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from ._program import clean_environment, patched
-from ._server import APPS, Folder, Log
+from ._server import APPS, Folder, Log, put_down
 
 pytestmark = pytest.mark.slow
 
@@ -38,8 +38,7 @@ def _serving(folder: Path, *certificate: str) -> Iterator[list[Any]]:
     try:
         yield [int(log.wait_for("port ").split()[1]), str(folder)]
     finally:
-        process.kill()
-        process.wait()
+        put_down(process)
         log.join()
 
 

@@ -263,6 +263,7 @@ def test_public_methods_are_documented() -> None:
 LOADED = "import json, sys; sys.path.insert(0, ''); {code}; print(json.dumps(sorted(sys.modules)))"
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("code", ["import gzc", "import gzc.monkey", "import gzc; gzc.__version__; dir(gzc)"])
 def test_importing_gzc_alone_loads_nothing(code: str) -> None:
     loaded = json.loads(python(LOADED.format(code=code)))

@@ -6,11 +6,13 @@ while". What was moved is counted at the far end. Signals are real, in a process
 
 import contextlib
 import errno
+import functools
 import gc
 import gzip
 import io
 import itertools
 import os
+import signal
 import socket as native
 import warnings
 import weakref
@@ -375,6 +377,7 @@ def test_close_says_what_it_drops(loaded: Any) -> None:
         transfer.run()
 
 
+@pytest.mark.untraced
 def test_a_forgotten_transfer_says_what_it_drops(ends: Ends, no_gc: None) -> None:
     here, there = ends.unix()
     there.sendall(CONTENT[:1000])
@@ -500,6 +503,85 @@ def test_a_signal_after_the_write_of_a_block_is_not_exact(
         transfer.reclaim()
 
 
+class _Struck:
+    """A signal handler in every shape that ``signal.signal`` takes: each raises what it is given."""
+
+    def __init__(self, exc: BaseException) -> None:
+        self.exc = exc
+
+    def method(self, number: int, frame: object) -> NoReturn:
+        raise self.exc
+
+    def with_more(self, more: object, number: int, frame: object) -> NoReturn:
+        raise self.exc
+
+    __call__ = method
+
+
+def _function(struck: _Struck) -> Callable[..., Any]:
+    def handler(number: int, frame: object) -> NoReturn:
+        raise struck.exc
+
+    return handler
+
+
+HANDLERS: dict[str, Callable[[_Struck], Callable[..., Any]]] = {
+    "function": _function,
+    "method": lambda struck: struck.method,
+    "partial": lambda struck: functools.partial(struck.with_more, "more"),
+    "object": lambda struck: struck,
+}
+
+
+@pytest.mark.parametrize("shape", HANDLERS)
+def test_an_error_out_of_a_signal_handler_is_not_the_objects_own(shape: str) -> None:
+    """M22: ``send`` had sent, and the TimeoutError of the alarm idiom says nothing of that."""
+    own = TimeoutError("alarm")
+    sent = bytearray()
+    before = signal.signal(signal.SIGUSR1, HANDLERS[shape](_Struck(own)))
+
+    class Sends:
+        def send(self, data: Any) -> int:
+            sent.extend(data)
+            signal.raise_signal(signal.SIGUSR1)
+            raise AssertionError("the handler raises")
+
+    transfer = gzc.Transfer(CONTENT[:1000], Sends())
+    try:
+        with pytest.raises(TimeoutError) as caught:
+            transfer.run()
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert caught.value is own
+    assert sent == CONTENT[:1000]
+    assert not transfer.exact
+    with pytest.raises(gzc.TransferClosedError, match="twice"):
+        transfer.run()
+    transfer.reclaim()
+
+
+def test_an_error_of_send_itself_has_sent_nothing_and_goes_on() -> None:
+    """The other side of the same question: the object's own word is believed."""
+    sent = bytearray()
+
+    class Once:
+        failed = False
+
+        def send(self, data: Any) -> int:
+            if not self.failed:
+                self.failed = True
+                raise TimeoutError("its own")
+            sent.extend(data)
+            return len(data)
+
+    transfer = gzc.Transfer(CONTENT[:1000], Once())
+    with pytest.raises(TimeoutError):
+        transfer.run()
+    assert transfer.exact
+    assert transfer.run() == 1000
+    assert sent == CONTENT[:1000]
+
+
 STORM = """
 import builtins, contextlib, gevent, gzc, io, os, random, signal, sys, tempfile, threading, time
 from gevent import socket
@@ -610,6 +692,7 @@ STORMS = [
 
 
 @pytest.mark.slow
+@pytest.mark.untraced
 @pytest.mark.parametrize(("pair", "kind"), STORMS)
 def test_a_storm_of_signals_never_makes_exact_a_lie(pair: str, kind: str) -> None:
     """M22, F10, G9: whatever the handler raises and wherever it strikes, a transfer that says it is exact can go on."""
@@ -643,6 +726,7 @@ def _abort(ends: Ends, how: str) -> "weakref.ref[gzc.Transfer]":
     return weakref.ref(transfer)
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("how", ["timeout", "socket timeout", "error", "kill"])
 def test_an_aborted_transfer_is_freed_without_gc(ends: Ends, no_gc: None, how: str) -> None:
     """A cycle through the exception would keep the transfer, its ends and its pipe until gc."""

@@ -4,11 +4,15 @@ Rules: toy modules made for the test, in `sys.modules` only while it runs; nothi
 standard library is patched here. "The same" is identity of everything in `vars(owner)`.
 """
 
+import functools
+import importlib.util
 import sys
 import types
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from gzc.monkey import _arrivals
 from gzc.monkey._catalog import SEAMS
 from gzc.monkey._ledger import MISSING, Ledger, Row, Unknown, arrived
 from hypothesis import settings
@@ -425,6 +429,19 @@ def test_a_reloaded_module_is_another_target(module: Any, monkeypatch: pytest.Mo
     assert same(before, image(fresh))
 
 
+def test_a_module_that_is_away_for_a_while_is_still_ours(module: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests of other programs take modules out of ``sys.modules`` and put the same ones back."""
+    before, ledger, one = image(module), Ledger(), row("Target.method")
+    ledger.apply(one)
+    with monkeypatch.context() as away:
+        away.delitem(sys.modules, NAME)
+        assert one not in ledger
+        assert ledger.newest_first() == [one]
+    assert one in ledger
+    assert ledger.undo(one)
+    assert same(before, image(module))
+
+
 def test_a_function_that_a_reload_made_anew_is_another_target(module: Any) -> None:
     """The module object stays the same one; what stands in it is neither ours nor a later patcher's."""
     ledger, one = Ledger(), row("function")
@@ -643,3 +660,56 @@ def test_every_row_of_the_catalogue_fits_what_is_installed_and_comes_off_again(o
     assert ledger.undo(one)
     assert attributes().keys() == before.keys()
     assert all(attributes()[key] is value for key, value in before.items())
+
+
+# -- modules that have not arrived -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def awaiting() -> Iterator[list[str]]:
+    """What arrived; afterwards the import system is as it was."""
+    finders, modules = list(sys.meta_path), set(sys.modules)
+    yield []
+    _arrivals.await_nothing()
+    assert sys.meta_path == finders
+    for name in set(sys.modules) - modules:
+        if name.startswith("gzc_"):
+            del sys.modules[name]
+
+
+def test_a_module_that_nobody_finds_is_not_found(awaiting: list[str]) -> None:
+    _arrivals.await_module("gzc_no_such_module", lambda: awaiting.append("arrived"))
+    with pytest.raises(ModuleNotFoundError, match="gzc_no_such_module"):
+        importlib.import_module("gzc_no_such_module")
+    assert awaiting == []
+
+
+def test_a_loader_of_several_modules_is_given_back_with_the_last(
+    awaiting: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As that of a zip file; others than these two do not notice."""
+
+    class Loader:
+        def create_module(self, spec: object) -> None:
+            """The usual kind."""
+
+        def exec_module(self, module: types.ModuleType) -> None:
+            module.__dict__["loaded"] = True
+
+    class Finder:
+        @staticmethod
+        def find_spec(name: str, path: object = None, target: object = None) -> object:
+            known = name in ("gzc_first", "gzc_second", "gzc_third")
+            return importlib.util.spec_from_loader(name, loader) if known else None  # type: ignore[arg-type]
+
+    loader = Loader()
+    monkeypatch.setattr(sys, "meta_path", [Finder, *sys.meta_path])
+    for name in ("gzc_first", "gzc_second"):
+        _arrivals.await_module(name, functools.partial(awaiting.append, name))
+    assert importlib.import_module("gzc_first").loaded
+    assert awaiting == ["gzc_first"]
+    importlib.import_module("gzc_third")
+    assert awaiting == ["gzc_first"]
+    assert importlib.import_module("gzc_second").loaded
+    assert awaiting == ["gzc_first", "gzc_second"]
+    assert vars(loader) == {}

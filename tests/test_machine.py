@@ -136,6 +136,40 @@ for source in ("file", "unix"):
 """
 
 
+def test_copy_file_range_is_not_trusted_before_linux_5_3() -> None:
+    """It lost bytes there in several ways (Go#42400)."""
+    old = "import os, types\nos.uname = lambda: types.SimpleNamespace(release='5.2.21-generic')\n"
+    why = "\nprint(gzc.explain(tempfile.TemporaryFile(), tempfile.TemporaryFile()).reason)"
+    by_file, by_unix, reason = python(old + DISABLED + why).splitlines()
+    assert (by_file, by_unix) == ("sendfile", "splice")
+    assert "not to be trusted before Linux 5.3" in reason
+
+
+ELSEWHERE = """
+import os, sys
+import gevent.socket, gevent.ssl, gevent.threadpool, gevent.fileobject, gevent.monkey
+sys.platform = "darwin"  # gevent is loaded: what follows is gzc's
+for name in ("sendfile", "splice", "copy_file_range"):
+    delattr(os, name)
+"""
+
+
+def test_elsewhere_everything_goes_through_user_space_and_says_why() -> None:
+    why = """
+for call in (gzc.sendfile, gzc.splice, gzc.copy_file_range, gzc.tee):
+    r, w = os.pipe()
+    try:
+        call(*((w, r, 0, 1) if call is gzc.sendfile else (r, w, 1)))
+    except OSError as exc:
+        print(type(exc).__name__, exc.strerror)
+print(gzc.explain(tempfile.TemporaryFile(), gevent.socket.socketpair()[0]).reason)
+"""
+    by_file, by_unix, *calls, reason = python(ELSEWHERE + DISABLED + why).splitlines()
+    assert by_file == by_unix == "userspace"
+    assert calls == ["OSError Function not implemented"] * 4
+    assert "this platform has no sendfile" in reason
+
+
 @pytest.mark.parametrize(
     ("disable", "file", "unix"),
     [
@@ -418,6 +452,7 @@ def test_d7_a_pipe_with_bytes_in_it_or_in_doubt_never_gets_into_the_pool(
     assert _pipe.take().reader >= 0
 
 
+@pytest.mark.untraced
 def test_d10_our_pipes_are_not_for_programs_started_meanwhile(ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
     """D10: close-on-exec, all of them: one that a child holds open would hold its bytes, and never break."""
     monkeypatch.setattr(_pipe, "_idle", [])
@@ -505,6 +540,7 @@ def test_o5_a_target_that_was_read_and_sought_is_written_where_it_stands(ends: E
     assert path.read_bytes() == expected
 
 
+@pytest.mark.untraced
 def test_tunnels_of_which_one_half_has_ended_keep_no_buffer(ends: Ends) -> None:
     """Each confirms its end by a read, and lived on with the 256 KiB of it: 3.6 GiB when 10,000 ended at once."""
     pairs = [(ends.unix(), ends.unix()) for _ in range(100)]

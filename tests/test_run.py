@@ -312,6 +312,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.untraced
 @pytest.mark.slow
 @pytest.mark.parametrize("mixin", ["", "Threading", "Forking"])
 def test_a_legacy_file_server_runs_by_sendfile(tmp_path: Path, mixin: str) -> None:

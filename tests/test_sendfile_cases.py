@@ -208,6 +208,33 @@ def test_f13_a_file_opened_with_o_direct_is_read_by_whole_blocks(
     assert arrives(sock, peer) == expected
 
 
+def test_f13_a_file_opened_with_o_direct_is_written_by_its_own_write(ends: Ends) -> None:
+    """F13: whole blocks from aligned memory are its owner's affair, and what it says of them is passed on."""
+    try:
+        fd = os.open(ends.path(), os.O_WRONLY | os.O_DIRECT)
+    except OSError as exc:
+        pytest.skip(f"this file system has no O_DIRECT: {exc}")
+    file = ends.keep(open(fd, "wb", 0))
+    plan = gzc.explain(ends.file(CONTENT), file)
+    assert (plan.mechanism, plan.sink.kind) == ("userspace", gzc.Kind.OPAQUE)
+    assert "O_DIRECT" in plan.reason
+    with pytest.raises(OSError, match="Invalid argument") as caught:
+        gzc.copy(b"no whole block", file)
+    assert caught.value.transfer.moved == 0  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("buffering", [-1, 0])
+def test_a_device_is_read_by_its_own_read(ends: Ends, buffering: int) -> None:
+    with open("/dev/zero", "rb", buffering) as device:
+        sock, there = ends.unix()
+        peer = ends.reading(there)
+        plan = gzc.explain(device, sock, MIB)
+        assert plan.mechanism == "userspace"
+        assert "device" in plan.reason
+        assert gzc.copy(device, sock, MIB) == MIB
+        assert arrives(sock, peer) == bytes(MIB)
+
+
 def test_f14_a_count_of_nothing_makes_no_call(ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
     script = Script(monkeypatch)
     file, (sock, _) = ends.file(CONTENT), ends.unix()

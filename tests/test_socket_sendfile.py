@@ -17,6 +17,7 @@ import lzma
 import mmap
 import os
 import random
+import socket as native
 import struct
 import subprocess
 import sys
@@ -553,6 +554,15 @@ REFUSALS: dict[str, tuple[Opener, tuple[Any, ...]]] = {
     "bytearray": (lambda content: nullcontext(bytearray(content)), ()),
     "memoryview": (lambda content: nullcontext(memoryview(content)), ()),
 }
+
+
+def test_the_inner_way_is_given_up_for_what_is_no_file() -> None:
+    """As the original gives up always; whoever calls it goes on with ``send``."""
+    here, there = gsocket.socketpair()
+    with here, there, open("/dev/zero", "rb") as device:
+        for file in (device, io.BytesIO(b"content")):
+            with pytest.raises(native._GiveupOnSendfile):  # type: ignore[attr-defined]
+                here._sendfile_use_sendfile(file)
 
 
 @pytest.mark.parametrize("case", REFUSALS)

@@ -208,3 +208,28 @@ def test_an_interrupted_extraction_leaves_nothing_claimed(tmp_path: Path, tree: 
     assert _hub._claims == {}
     extract()
     assert (out / "big").stat().st_size == 200 * MIB
+
+
+def test_a_source_in_memory_is_tarfiles_own(tmp_path: Path) -> None:
+    content = payload(MIB + 1)
+    info = tarfile.TarInfo("memory")
+    info.size = len(content)
+    with tarfile.open(tmp_path / "a.tar", "w") as tar, gzc.trace() as trace:
+        tar.addfile(info, io.BytesIO(content))
+    assert not moved(trace)
+    with tarfile.open(tmp_path / "a.tar") as tar:
+        member = tar.extractfile("memory")
+        assert member is not None
+        assert member.read() == content
+
+
+def test_a_member_that_keeps_its_pieces_in_another_way_is_read_by_itself(tmp_path: Path, tree: Path) -> None:
+    archive(tree, tmp_path / "a.tar")
+    largest = max(tree.iterdir(), key=lambda path: path.stat().st_size)
+    with tarfile.open(tmp_path / "a.tar") as tar:
+        member: Any = tar.extractfile(largest.name)
+        pieces, member.raw.map = member.raw.map, None
+        assert gzc.source(member).kind is gzc.Kind.OPAQUE
+        member.raw.map = pieces
+        assert gzc.source(member).kind is gzc.Kind.FILE
+        assert member.read() == largest.read_bytes()

@@ -17,6 +17,7 @@ from typing import Any
 
 import gevent
 import pytest
+from gevent import socket as gsocket
 from gevent import ssl as gssl
 
 import gzc
@@ -72,9 +73,10 @@ class Tunnel:
 
     def error(self) -> BaseException:
         self.running.join(PATIENCE)
-        assert self.running.exception is not None
+        exc: BaseException | None = self.running.exception
+        assert exc is not None
         self.running._exc_info = ()  # type: ignore[attr-defined]
-        return self.running.exception  # type: ignore[no-any-return]
+        return exc
 
 
 @pytest.mark.parametrize("families", ["tcp tcp", "unix unix", "tcp unix"])
@@ -181,6 +183,25 @@ def test_an_interruption_ends_both_and_tells_of_both(ends: Ends, own: BaseExcept
     client.shutdown(native.SHUT_WR)
     assert there.run() == 9  # each direction can go on by itself
     assert server.recv(9) == b"more"
+
+
+def test_a_half_close_that_fails_is_told(ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
+    """ENOTCONN and EBADF are a peer's or an owner's who was faster; anything else is news."""
+
+    def failing(sock: Any, how: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    tunnel = Tunnel(ends)
+    tunnel.client.sendall(b"12345")
+    assert tunnel.server.recv(9) == b"12345"
+    ending = native.fromfd(tunnel.client.fileno(), tunnel.client.family, native.SOCK_STREAM)
+    monkeypatch.setattr(gsocket.socket, "shutdown", failing)
+    with ending:
+        ending.shutdown(native.SHUT_WR)
+    exc = tunnel.error()
+    assert isinstance(exc, OSError)
+    assert exc.errno == errno.EIO
+    assert [transfer.moved for transfer in gzc.transfers_of(exc)] == [5, 0]
 
 
 def test_idle_for_too_long(ends: Ends) -> None:

@@ -21,6 +21,7 @@ from gevent import socket as gsocket
 from gevent.fileobject import FileObjectPosix
 
 import gzc
+from gzc import _syscalls
 
 from ._ends import KIB, MIB, PATIENCE, Ends, payload, python
 from ._pairs import raised
@@ -275,6 +276,22 @@ def test_others_run_while_a_range_is_copied(ends: Ends) -> None:
     ends.spawn(lambda: ran.append(1))
     assert gzc.copy_file_range(src, dst, len(CONTENT), 0, 0) == len(CONTENT)
     assert ran == [1]
+
+
+def test_b13_eagain_from_ends_that_are_ready_is_passed_on(ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
+    """B13: it is the file system's then, and waiting for it would go on for ever."""
+    calls = 0
+
+    def splice(*_: object) -> int:
+        nonlocal calls
+        calls += 1
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    monkeypatch.setattr(_syscalls, "splice", splice)
+    reader, writer = os.pipe()
+    with open(reader, "rb", 0), open(writer, "wb", 0), gevent.Timeout(PATIENCE), pytest.raises(BlockingIOError):
+        gzc.splice(ends.file(CONTENT).fileno(), writer, 1000)
+    assert 1 < calls < 10
 
 
 # -- hooks -------------------------------------------------------------------------------------------------

@@ -425,3 +425,21 @@ def test_a_failure_of_the_sink_is_not_the_sources(ends: Ends) -> None:
         gzc.copy(source, out)
     assert told == []
     feeder.kill()
+
+
+def test_all_there_is_of_what_only_receives(ends: Ends) -> None:
+    """``read()`` of a wrapper over a socket, which has no ``read`` of its own."""
+    sock, there = ends.unix()
+    seen: list[int] = []
+    content = payload(200 * KIB)
+    ends.feeding(there, content)
+    with gevent.Timeout(PATIENCE):
+        assert gzc.observe(sock, seen.append).read() == content
+    assert seen == [len(content)]
+
+
+def test_closing_a_wrapper_over_what_cannot_be_closed() -> None:
+    reader = type("Reader", (), {"read": lambda self, count: b"content"[:count]})()
+    with gzc.limit(reader, 4) as part:
+        assert part.read() == b"cont"
+    part.close()

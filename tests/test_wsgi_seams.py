@@ -12,6 +12,7 @@ import ssl
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from wsgiref import handlers
 from wsgiref import util as wsgiref_util
 
 import bottle
@@ -185,6 +186,11 @@ def begun(file: Any) -> Any:
     return part
 
 
+def bare(cls: type) -> Any:
+    """An instance that has none of the attributes known here, as another version may have others."""
+    return cls.__new__(cls)
+
+
 NOT_DESCRIBED: dict[str, Callable[[Any], Any]] = {
     "list": lambda file: [b"x"],
     "generator": lambda file: (block for block in file),
@@ -199,6 +205,8 @@ NOT_DESCRIBED: dict[str, Callable[[Any], Any]] = {
     "a scope around Django's file itself": lambda file: in_scope(File(file)),
     "a scope around a list": lambda file: in_scope([b"x"]),
     "a scope around an overridden wrapper": lambda file: in_scope(Shouting(file)),
+    "Werkzeug's range of another version": lambda file: bare(werkzeug.wsgi._RangeWrapper),
+    "WhiteNoise's slice of another version": lambda file: _wsgi.FileWrapper(bare(whitenoise.responders.SlicedFile)),
     "another generator of Bottle's": lambda file: bottle._closeiter(iter([b"x"]), file.close),
 }
 
@@ -207,6 +215,13 @@ NOT_DESCRIBED: dict[str, Callable[[Any], Any]] = {
 def test_what_is_not_known_is_iterated(ends: Ends, name: str) -> None:
     """O7, O9: nothing goes below what nobody vouches for, or what is not a plain part of a file any more."""
     assert _wsgi.described(NOT_DESCRIBED[name](ends.file(payload(SIZE)))) is None
+
+
+def test_bottles_range_of_what_cannot_seek_fails_as_ever() -> None:
+    """When it is iterated, and not before."""
+    part = bottle._rangeiter(type("Readable", (), {"read": lambda self, size: b"x"})(), 1, 9)
+    with pytest.raises(AttributeError, match="seek"):
+        next(iter(part))
 
 
 def test_a_tracer_around_a_method_takes_the_description_back(ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -319,6 +334,33 @@ def test_a_file_after_write_is_one_chunk(ends: Ends) -> None:
         _, body = server.answer()
     assert body == b"6\r\nbefore\r\n100003\r\n" + content + b"\r\n0\r\n\r\n"
     assert trace.bytes["sendfile"] == len(content)
+
+
+@pytest.mark.parametrize("header", [("Content-Length", "many"), ("Transfer-Encoding", "identity")])
+def test_a_length_that_is_not_known_leaves_the_body_to_pywsgi(ends: Ends, header: tuple[str, str]) -> None:
+    """What is no number; and the application that frames its body itself."""
+    content = payload(MIB + 3)
+    server = ends.keep(Server(serving(ends.path(content), header)))
+    with gzc.trace() as trace:
+        server.ask(version="1.0")
+        head, body = server.answer()
+    assert ": ".join(header).encode() in head
+    assert body == content
+    assert not trace.bytes["sendfile"]
+
+
+def test_headers_that_are_out_already_are_not_sent_again_for_head(ends: Ends) -> None:
+    path = ends.path(payload(MIB))
+
+    def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
+        start_response("200 OK", [("Connection", "close"), ("Content-Length", str(MIB))])(b"")
+        return environ["wsgi.file_wrapper"](path.open("rb"))
+
+    server = ends.keep(Server(app))
+    server.ask(method="HEAD")
+    head, body = server.answer()
+    assert head.startswith(b"HTTP/1.1 200 OK")
+    assert body == b""
 
 
 class SeesAll(pywsgi.WSGIHandler):
@@ -509,6 +551,121 @@ def test_interrupted_in_the_middle(ends: Ends, how: str) -> None:
     from gzc import _hub
 
     assert not _hub._claims
+
+
+# --- wsgiref's handlers, with other servers around them than its own ---
+
+
+class Handler(handlers.SimpleHandler):
+    """Over one end of a connection, as a server would use it; `answer` is what arrives at the other."""
+
+    os_environ: dict[str, str] = {}  # noqa: RUF012 - as wsgiref has it
+    wsgi_file_wrapper = wsgiref_util.FileWrapper
+
+    def __init__(self, ends: Ends, method: str = "GET") -> None:
+        self._sock, there = ends.tcp()
+        self._peer = ends.reading(there)
+        environ = {"REQUEST_METHOD": method, "SERVER_PROTOCOL": "HTTP/1.0"}
+        self.log = io.StringIO()
+        self._stream = self._sock.makefile("wb")
+        super().__init__(io.BytesIO(), self._stream, self.log, environ)
+
+    def answer(self, app: Application) -> tuple[bytes, bytes]:
+        self.run(app)
+        self._stream.close()
+        self._sock.close()
+        head, _, body = self._peer.all().partition(b"\r\n\r\n")
+        return head, body
+
+
+def giving(file: Any, *headers: tuple[str, str], first: bytes | None = None) -> Application:
+    def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
+        write = start_response("200 OK", list(headers))
+        if first is not None:
+            write(first)
+        return environ.get("wsgi.file_wrapper", wsgiref_util.FileWrapper)(file)
+
+    return app
+
+
+def test_wsgiref_sends_a_file_below(ends: Ends) -> None:
+    content = payload(MIB + 3)
+    with gzc.trace() as trace:
+        _, body = Handler(ends).answer(giving(ends.file(content)))
+    assert body == content
+    assert trace.bytes["sendfile"] == len(content)
+
+
+def test_a_server_without_a_file_wrapper_iterates(ends: Ends) -> None:
+    class Without(Handler):
+        wsgi_file_wrapper = None
+
+    content = payload(MIB + 3)
+    with gzc.trace() as trace:
+        _, body = Without(ends).answer(giving(ends.file(content)))
+    assert body == content
+    assert not trace.bytes["sendfile"]
+
+
+def test_a_wsgiref_handler_that_overrides_writing_sees_every_byte(ends: Ends) -> None:
+    class Counts(Handler):
+        seen = 0
+
+        def _write(self, data: bytes) -> None:
+            self.seen += len(data)
+            super()._write(data)
+
+    content = payload(MIB + 3)
+    handler = Counts(ends)
+    with gzc.trace() as trace:
+        head, body = handler.answer(giving(ends.file(content)))
+    assert body == content
+    assert handler.seen == len(head) + 4 + len(body)
+    assert not trace.bytes["sendfile"]
+
+
+@pytest.mark.parametrize("first", [None, b""])
+def test_wsgiref_sends_no_body_for_head(ends: Ends, first: bytes | None) -> None:
+    """And the headers once, also where the application has had them sent."""
+    app = giving(ends.file(payload(MIB)), ("Content-Length", str(MIB)), first=first)
+    head, body = Handler(ends, "HEAD").answer(app)
+    assert f"Content-Length: {MIB}".encode() in head
+    assert body == b""
+
+
+def test_a_length_that_is_no_number_leaves_the_end_to_the_connection(ends: Ends) -> None:
+    content = payload(MIB + 3)
+    head, body = Handler(ends).answer(giving(ends.file(content), ("Content-Length", "many")))
+    assert b"Content-Length: many" in head
+    assert body == content
+
+
+def test_a_body_that_is_too_short_where_nothing_keeps_the_connection(ends: Ends) -> None:
+    """There is no ``request_handler`` to be told; what there is arrives."""
+    content = payload(MIB)
+    handler = Handler(ends)
+    _, body = handler.answer(giving(ends.file(content), ("Content-Length", str(MIB + 1))))
+    assert body == content
+    assert handler.log.getvalue() == ""
+
+
+# --- request bodies over something else than a connection ---
+
+
+def test_a_body_in_memory_is_read_by_pywsgi() -> None:
+    content = payload(MIB)
+    body = pywsgi.Input(io.BytesIO(content), len(content))
+    assert gzc.source(body).kind is gzc.Kind.OPAQUE
+    assert gzc.copy(body, got := io.BytesIO()) == len(content)
+    assert got.getvalue() == content
+
+
+def test_a_body_whose_stream_was_closed_says_it_in_its_own_words() -> None:
+    stream = io.BytesIO(payload(MIB))
+    body = pywsgi.Input(stream, MIB)
+    stream.close()
+    with pytest.raises(ValueError, match="closed file"):
+        gzc.copy(body, io.BytesIO())
 
 
 # --- gunicorn's headers ---
