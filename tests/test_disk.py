@@ -247,7 +247,7 @@ def test_b10_a_file_system_that_does_not_splice_any_more(
     assert source.tell() == len(content)
     assert fills == at
     assert [refused for refused, _ in trace.refused if refused.endswith(why)], trace.refused
-    assert trace.bytes["splice"] == (at - 1) * gzc.config.chunk
+    assert trace.bytes["splice"] == (at - 1) * _disk.PIECE
     assert trace.bytes["userspace"] == len(content) - trace.bytes["splice"]
 
 
