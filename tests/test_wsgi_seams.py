@@ -823,3 +823,45 @@ def test_headers_come_before_the_body_whoever_sends_them(ends: Ends, kind: type[
     assert body == content
     assert b"X-Some: thing" in head
     assert head.startswith(b"HTTP/1.1 200 OK" if kind is gunicorn.Response else b"signed by %d\nHTTP/1.1 200" % number)
+
+
+class _Framing(gunicorn.Response):
+    """What gunicorn 27 documents as the one place where a subclass may frame a body."""
+
+    def _emit_body(self, data: bytes) -> None:
+        self.sock.sendall(b"<%b>" % data)
+
+
+@pytest.mark.skipif(not hasattr(gunicorn.Response, "_emit_body"), reason="write frames by itself in this gunicorn")
+@pytest.mark.parametrize("of", ["subclass", "instance"])
+@pytest.mark.parametrize("size", [42, SIZE])
+def test_whoever_frames_a_body_sees_every_byte(ends: Ends, of: str, size: int) -> None:
+    content = b"s" * size
+    here, there = ends.tcp()
+    peer = ends.reading(there)
+    response: Any = (_Framing if of == "subclass" else gunicorn.Response)(_Request(), here, Config())
+    if of == "instance":
+        response._emit_body = _Framing._emit_body.__get__(response)
+    response.start_response("200 OK", [("Content-Length", str(size))])
+    with gzc.trace() as trace:
+        response.write_file(gunicorn.FileWrapper(ends.file(content)))
+    here.close()
+    assert not trace.bytes["sendfile"]
+    body = peer.all().partition(b"\r\n\r\n")[2]
+    assert re.fullmatch(rb"(<s+>)+", body)
+    assert response.sent == body.count(b"s") == size
+
+
+def test_a_gunicorn_that_frames_in_write_goes_below(ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before 27 there is no ``_emit_body``, which is nobody's override."""
+    monkeypatch.delattr(gunicorn.Response, "_emit_body", raising=False)
+    content = payload(SIZE)
+    here, there = ends.tcp()
+    peer = ends.reading(there)
+    response = gunicorn.Response(_Request(), here, Config())
+    response.start_response("200 OK", [("Content-Length", str(SIZE))])
+    with gzc.trace() as trace:
+        response.write_file(gunicorn.FileWrapper(ends.file(content)))
+    here.close()
+    assert peer.all().partition(b"\r\n\r\n")[2] == content
+    assert trace.bytes["sendfile"] == SIZE
