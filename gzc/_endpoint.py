@@ -64,6 +64,8 @@ class End:
     soon: bool = True
     #: Device and inode of a regular file, whatever may be done with it: to recognize a copy onto itself.
     identity: tuple[int, int] | None = None
+    #: Of a file that is written: from where to where it is this copy's alone, with the object behind it.
+    ours: tuple[int, int] = (0, 0)
     #: Whether there is a descriptor below that a faster way could have used: its refusal is worth a warning.
     has_descriptor: bool = True
 
@@ -219,11 +221,23 @@ class Source(End):
         new._translations = (*self._translations, translate)
         return new
 
-    def failure(self, exc: BaseException) -> BaseException:
-        """What a reader of the outermost wrapper sees of ``exc``, which struck while this end was read."""
-        for translate in self._translations:
-            exc = translate(exc)
-        return exc
+    def certain(self) -> bool:
+        """Whether ``amount`` is what there is, as long as nobody changes it."""
+        return False
+
+    def fail(self, exc: BaseException) -> None:
+        """Raise what a reader of the outermost wrapper sees of ``exc``, which struck while this end was read.
+
+        Nothing is raised if that is ``exc`` itself.
+        """
+        seen = exc
+        try:
+            for translate in self._translations:
+                seen = translate(seen)
+            if seen is not exc:
+                raise seen  # its context is what it would be, had the wrapper raised it
+        finally:
+            del seen  # its traceback has this frame, and with it the caller's files
 
     def limited(self: _S, count: int) -> _S:
         """A description of at most the next ``count`` bytes; the smallest of nested limits counts."""

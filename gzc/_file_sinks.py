@@ -34,7 +34,7 @@ class FileSink(FileEnd, Sink):
     """
 
     #: The part of the file that is this copy's alone, from the next byte on; the object was put behind it.
-    _ours = (0, 0)
+    ours = (0, 0)
     #: Where the piece under way begins, and how long it is.
     _piece: tuple[int, int] | None = None
     #: Bytes of this run whose place is settled.
@@ -42,21 +42,25 @@ class FileSink(FileEnd, Sink):
 
     def check(self) -> None:
         self.offset = self._file.tell()
+        self.ours, self.job = (0, 0), None  # a description may be used again
 
     def reserve(self, count: int) -> None:
-        begin, end = self._ours
+        begin, end = self.ours
         if begin == end:
-            self._ours = self.offset, self.offset + count
+            self.offset = self._file.tell()
+            self.ours = self.offset, self.offset + count
             self._file.seek(self.offset + count)
 
     def place(self, count: int, inline: bool) -> tuple[int, int]:
         """Where the next piece goes, and how long it may be; ``placed`` is to say what became of it."""
-        begin, end = self._ours
+        begin, end = self.ours
         if begin < end:
             count = min(count, end - begin)
         else:
-            begin = self.offset = self._file.tell()
-            self._ours = (0, 0)
+            if isinstance(self._file, io.BufferedRandom):
+                self._file.flush()  # what others have read ahead is out of date when this piece is written
+            begin = self._file.tell()
+            self.ours = (0, 0)
             if not inline:  # others have a turn while the pool has it
                 self.reserve(count)
         self._piece = begin, count
@@ -65,9 +69,9 @@ class FileSink(FileEnd, Sink):
     def placed(self, count: int) -> None:
         """``count`` bytes of the piece have been written."""
         assert self._piece is not None
-        begin, end = self._piece[0], self._ours[1]
+        begin, end = self._piece[0], self.ours[1]
         if begin < end:
-            self._ours = begin + count, end
+            self.ours = begin + count, end
         else:
             self._file.seek(begin + count)
         self._piece = None  # last: what a signal handler interrupts here is done again
@@ -76,12 +80,12 @@ class FileSink(FileEnd, Sink):
     def abandon(self) -> None:
         """The pool has the piece, and may still write it at any time: nobody else is to be put there."""
         if self._piece is not None:
-            self._ours = sum(self._piece), max(sum(self._piece), self._ours[1])
+            self.ours = sum(self._piece), max(sum(self._piece), self.ours[1])
             self._piece = None
 
     def flush(self) -> None:
         super().flush()
-        self.check()  # it may have taken a while, and somebody have written meanwhile
+        self.offset = self._file.tell()  # it may have taken a while, and somebody have written meanwhile
 
     def swift(self, count: int) -> bool:
         """Whether writing ``count`` bytes is no matter of storage: past the page cache waits for writeback."""
@@ -97,6 +101,7 @@ class FileSink(FileEnd, Sink):
         begin, count = self.place(len(data), inline)
         taken = self._write(inline, _syscalls.write_at, fd, data[:count], begin)
         self.placed(taken)
+        self.job = None  # its result is booked
         return taken
 
     def _write(self, inline: bool, call: Callable[..., int], fd: int, piece: memoryview, *where: int) -> int:
@@ -114,9 +119,9 @@ class FileSink(FileEnd, Sink):
         if not self._file.closed:
             if self._piece is not None:
                 self.placed(count - self._booked)
-            begin, end = self._ours
+            begin, end = self.ours
             if begin < end and self._file.tell() == end:  # nobody wrote meanwhile
-                self._ours = (0, 0)
+                self.ours = (0, 0)
                 self._file.seek(begin)
             self.offset = self._file.tell()
         self._booked = 0
@@ -133,7 +138,9 @@ class AppendSink(FileSink):
         """The kernel keeps writers apart."""
 
     def write(self, data: memoryview) -> int:
-        return self._write(self.swift(len(data)), _syscalls.write, self.fileno(), data[:])
+        taken = self._write(self.swift(len(data)), _syscalls.write, self.fileno(), data[:])
+        self.job = None
+        return taken
 
     def settle(self, count: int) -> None:
         if not self._file.closed and not self.out():  # a call that hangs holds a lock that a seek to the end needs

@@ -113,6 +113,9 @@ class FileSource(FileEnd, Source):
         """Whether a plain read at ``offset`` would find something."""
         return bool(self.do(self.storage is not Storage.REMOTE, _syscalls.byte_at, (self.fileno(),), offset))
 
+    def certain(self) -> bool:
+        return self.storage is Storage.LOCAL  # sysfs says 4096, and FUSE what it likes
+
     def overstates(self, offset: int, count: int) -> bool:
         """Whether storage that is not of this machine claims bytes of this range that are not there.
 

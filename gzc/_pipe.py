@@ -33,11 +33,8 @@ class Pipe:
         _alive.add(self)
         self.capacity = _syscalls.resize_pipe(self.writer, config.pipe_size)
 
-    def fill(self, source_fd: int, most: int, tries: int) -> tuple[int, OSError | None]:
-        """Fill it up to ``most`` bytes, until EAGAIN has come ``tries`` times, the end, or an error.
-
-        :returns: how many calls that took, and the error, which the kernel may tell only once.
-        """
+    def fill(self, source_fd: int, most: int, tries: int) -> int:
+        """Fill it up to ``most`` bytes, until EAGAIN has come ``tries`` times, or the end; how many calls that took."""
         calls = 0
         while tries and self.held < most:
             calls += 1
@@ -45,13 +42,11 @@ class Pipe:
                 more = _syscalls.splice(source_fd, self.writer, most - self.held)
             except BlockingIOError:
                 tries -= 1
-            except OSError as exc:
-                return calls, exc
-            else:
-                if not more:  # the end, or urgent data
-                    break
-                self.held += more
-        return calls, None
+                continue
+            if not more:  # the end, or urgent data
+                break
+            self.held += more
+        return calls
 
     def drain(self) -> bytes:
         """Take out what is in it."""

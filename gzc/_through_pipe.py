@@ -35,8 +35,6 @@ class ThroughPipe(Doer, Mover):
         self._delivered = 0
         self._reading = False
         self._tries = GATHER
-        #: What the source raised after it had given bytes: it does so once, and they go first.
-        self._later: OSError | None = None
 
     def __call__(self, left: float) -> int:
         pipe = self._pipe
@@ -82,9 +80,9 @@ class ThroughPipe(Doer, Mover):
         self.job = None
         self.unsure = True
         try:
-            if self._later is not None:
-                raise self._later
             pipe.held = _syscalls.splice(source_fd, pipe.writer, ask)
+            if isinstance(self.sink, FileSink) and pipe.held and not self.sink.swift(pipe.held):
+                self._gather(pipe, source_fd, ask)
         except BlockingIOError:
             if not self.woken or not self.source.ready():
                 self._leave()
@@ -96,16 +94,13 @@ class ThroughPipe(Doer, Mover):
         else:
             if not pipe.held:
                 self._read(pipe, ask)
-            elif isinstance(self.sink, FileSink) and not self.sink.swift(pipe.held):
-                self._gather(pipe, source_fd, ask)
         self.unsure = False
         return pipe.held > 0
 
     def _gather(self, pipe: Pipe, source_fd: int, ask: int) -> None:
         """Fill the pipe further where emptying it is a job for the pool, as long as the source goes on giving."""
         before = pipe.held
-        calls, self._later = pipe.fill(source_fd, ask, self._tries)
-        self.calls += calls
+        self.calls += pipe.fill(source_fd, ask, self._tries)
         self._tries = GATHER if pipe.held > before else max(self._tries // 2, 1)
 
     def _read(self, pipe: Pipe, ask: int) -> None:

@@ -13,7 +13,7 @@ import warnings
 from types import TracebackType
 from typing import SupportsIndex
 
-from . import _hub, _stats
+from . import _hub, _stats, _syscalls
 from ._classify import sink as describe_sink
 from ._classify import source as describe_source
 from ._endpoint import Sink, Source
@@ -64,6 +64,8 @@ class Transfer(Interruptible):
     """
 
     _held = b""
+    _broken = False
+    _ours = (0, 0)
     _running = False
 
     def __init__(self, src: object, dst: object, count: SupportsIndex | None = None, *, fallback: bool = True) -> None:
@@ -110,7 +112,9 @@ class Transfer(Interruptible):
         """
         self._check_open()
         if not self._done:
+            ours = self.plan.sink.ours
             self.plan = self._describe()
+            self._ours = ours  # what others have written behind is to stay behind
         return self._run()
 
     def _check_open(self) -> None:
@@ -133,8 +137,8 @@ class Transfer(Interruptible):
         if self._done:
             return self.moved
         source, sink = self.plan.source, self.plan.sink
-        self._running = True
         self._begin()
+        self._running = True
         try:
             self._claim(source, sink)  # what it raises has interrupted nothing, and is not signed
             try:
@@ -155,9 +159,12 @@ class Transfer(Interruptible):
         if not movers:
             raise NotZeroCopyError(self.plan.reason)
         self._observers = (*source.observers, *sink.observers)
+        self._broken = False
         if self.plan.refused:
             self.plan.refuse()
         sink.flush()
+        if self._ours != (0, 0):
+            sink.ours, self._ours = self._ours, (0, 0)
         if self._held:
             self._deliver(sink)
         if source.buffered:
@@ -181,6 +188,10 @@ class Transfer(Interruptible):
                     if self.moved and declined.error is not None:
                         raise declined.error from None
                     raise NotZeroCopyError(why) from declined.error
+            except BaseException:
+                if self._broken and self._held:
+                    self._deliver(sink)
+                raise
         raise AssertionError("user space neither ended nor declined")
 
     def _leg(self, mover: Mover, left: float, source: Source, sink: Sink) -> None:
@@ -194,14 +205,16 @@ class Transfer(Interruptible):
                 # Without us nobody else has a turn during such a copy, and a lock is not what programs expect to need.
                 amount = int(min(left, source.amount() or 0))
                 source.reserve(amount)
-                sink.reserve(amount)
+                if source.certain():  # what never comes would be zeros in front of others' bytes
+                    sink.reserve(amount)
             pump(mover, left, sink, tally, self._observers)
         except BaseException as exc:
             if mover.unsure:
                 self._book_late(mover, exc, tally)
-            reading = mover.blocked_on is source and not isinstance(exc, Declined)
-            if reading and (seen := source.failure(exc)) is not exc:
-                raise seen  # noqa: B904 - its context is what it would be, had the wrapper raised it
+            if mover.blocked_on is source and not isinstance(exc, Declined):
+                # A reset is told once, maybe while the pipe is filled further: what came before it goes first.
+                self._broken = _syscalls.answered(exc)
+                source.fail(exc)
             raise
         finally:
             self.moved += tally.moved

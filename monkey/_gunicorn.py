@@ -41,6 +41,8 @@ def sendfile(original: Method) -> Method:
             if self.cfg.is_ssl and (file := _wsgi.described(respiter)) is not None:
                 _seam.step_aside(_seam.attempt(file, self.sock, self.response_length))
             return _iterate(self, respiter)  # TLS, HTTP/2, --no-sendfile
+        if hasattr(self, "_emit_body") and not _is_gunicorns(self, "_emit_body"):
+            return _iterate(self, respiter)  # since 27 the one place where a subclass may frame the body
         back = _wsgi.position(filelike)
         promised = self.response_length
         if promised is not None:
@@ -119,11 +121,12 @@ def _head(response: Any) -> bytes:
 
 
 def _writes_as_gunicorn_does(response: Any) -> bool:
-    for name in _WRITERS:
-        function = getattr(getattr(response, name, None), "__func__", None)
-        if getattr(function, "__globals__", {}).get("__name__") != "gunicorn.http.wsgi":
-            return False
-    return True
+    return all(_is_gunicorns(response, name) for name in _WRITERS)
+
+
+def _is_gunicorns(response: Any, name: str) -> bool:
+    function = getattr(getattr(response, name, None), "__func__", None)
+    return getattr(function, "__globals__", {}).get("__name__") == "gunicorn.http.wsgi"
 
 
 def _send_small(response: Any, respiter: Any, promised: int, back: Any) -> bool:

@@ -42,12 +42,16 @@ def process_result(original: Method) -> Method:
 
     @wraps(original)
     def process_result(self: Any) -> Any:
+        if not self.status:
+            # The application calls start_response only when it is iterated, as every generator does; the code is
+            # None until then, or that of the last request on this connection.
+            return original(self)
         wrapped = _is_wrapped(self)
         bodiless = self.command == "HEAD" or self.code in (204, 304) or 100 <= self.code < 200
         if wrapped and not bodiless and (short := _short(self)) is not None:
             return _send_small(self, short)
         source = _wsgi.described(self.result)
-        if not self.status or not (source or wrapped) or not _writes_as_pywsgi_does(self):
+        if not (source or wrapped) or not _writes_as_pywsgi_does(self):
             return original(self)
         promised = _promise(self, source)
         if bodiless:
@@ -142,7 +146,7 @@ def _short(handler: Any) -> int | None:
     The wrapper's iteration is right for every kind of file: to ask for descriptor, size and flags took 5 % of the
     CPU of a request for 1 KiB.
     """
-    if handler.headers_sent or not handler.status or handler.provided_content_length is None:
+    if handler.headers_sent or handler.provided_content_length is None:
         return None
     promised = _promise(handler, None)
     if promised is None or promised > gzc.config.small or not _writes_as_pywsgi_does(handler):
@@ -154,7 +158,8 @@ def _send_small(handler: Any, promised: int) -> None:
     """Headers and body in one piece; whatever kind of file and socket it is, its own methods will do."""
     wrapper = handler.result
     # What the iteration of our own wrapper does, in one read and not in two, of which the second finds the end.
-    body = wrapper.filelike.read(promised) if type(wrapper) is _wsgi.FileWrapper else b""
+    body = wrapper.filelike.read(promised) or b"" if type(wrapper) is _wsgi.FileWrapper else b""
+    body = body[:promised]  # somebody's read may give more, which would be taken for the next response
     body += b"".join(_wsgi.rest(wrapper, promised - len(body)))
     if len(body) < promised:
         handler.close_connection = True

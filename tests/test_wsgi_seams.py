@@ -7,8 +7,10 @@ the state it leaves behind. The stacks of servers and frameworks are in test_wsg
 
 import errno
 import io
+import re
 import socket
 import ssl
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -363,6 +365,120 @@ def test_headers_that_are_out_already_are_not_sent_again_for_head(ends: Ends) ->
     assert body == b""
 
 
+Start = Callable[..., Any]
+
+
+def lazily(start_response: Start) -> Iterator[bytes]:
+    start_response("200 OK", [])
+    yield b"first"
+    yield b""
+    yield b"second"
+
+
+def lazily_a_file(start_response: Start, wrapper: Any) -> Iterator[bytes]:
+    start_response("200 OK", [("Content-Length", "5")])
+    yield from wrapper(io.BytesIO(b"bytes"))
+
+
+def after_an_error(start_response: Start) -> list[bytes]:
+    start_response("200 OK", [("Content-Length", "99")])
+    try:
+        raise ValueError("changed its mind")
+    except ValueError:
+        start_response("503 Later", [("Content-Length", "5")], sys.exc_info())
+    return [b"later"]
+
+
+def failing(start_response: Start, blocks: int) -> Iterator[bytes]:
+    start_response("200 OK", [("Content-Length", "99")])
+    yield from [b"block"] * blocks
+    raise ValueError("failed, as it should")
+
+
+def writing(start_response: Start, *rest: bytes) -> list[bytes]:
+    start_response("200 OK", [])(b"written")
+    return list(rest)
+
+
+def saying(start_response: Start, status: str, *blocks: bytes) -> list[bytes]:
+    start_response(status, [])
+    return list(blocks)
+
+
+#: What applications do that have no file in their hands; each makes a response of `start_response` and the wrapper.
+ORDINARY: dict[str, Callable[[Start, Any], Any]] = {
+    "a generator": lambda start, wrapper: lazily(start),
+    "a generator of a file": lazily_a_file,
+    "a list made by a generator": lambda start, wrapper: list(lazily(start)),
+    "middleware around a generator": lambda start, wrapper: (block.upper() for block in lazily(start)),
+    "no start_response": lambda start, wrapper: [b"x"],
+    "no start_response, and nothing": lambda start, wrapper: [],
+    "no start_response, and a file": lambda start, wrapper: wrapper(io.BytesIO(b"x")),
+    "another status after an error": lambda start, wrapper: after_an_error(start),
+    "an error before the first block": lambda start, wrapper: failing(start, 0),
+    "an error after the first block": lambda start, wrapper: failing(start, 1),
+    "write": lambda start, wrapper: writing(start, b"returned"),
+    "write, and nothing else": lambda start, wrapper: writing(start),
+    "nothing": lambda start, wrapper: saying(start, "200 OK"),
+    "204": lambda start, wrapper: saying(start, "204 No Content"),
+    "304": lambda start, wrapper: saying(start, "304 Not Modified"),
+}
+
+FAILING = {"no start_response", "no start_response, and a file", "an error before the first block"}
+
+
+def responses(app: Application, *asked: tuple[str, str, str]) -> bytes:
+    """Everything that comes for the requests on one connection, but for the time of day."""
+    server = Server(app)
+    try:
+        for target, method, version in asked:
+            server.ask(target, method, version)
+        server.client.shutdown(socket.SHUT_WR)
+        return re.sub(rb"Date: [^\r]*\r\n", b"", b"".join(iter(lambda: server.client.recv(1 << 16), b"")))
+    finally:
+        server.close()
+
+
+@pytest.mark.parametrize("before", ["nothing at all", "204", "304", "a generator"])
+@pytest.mark.parametrize("name", ORDINARY)
+def test_what_is_no_file_is_answered_as_by_plain_pywsgi(
+    monkeypatch: pytest.MonkeyPatch, name: str, before: str
+) -> None:
+    """Whenever start_response is called, and whatever the request before on this connection left behind."""
+    monkeypatch.setattr(gevent.get_hub(), "print_exception", lambda *args: None)
+
+    def app(environ: dict[str, Any], start_response: Start) -> Any:
+        make = ORDINARY[before if environ["PATH_INFO"] == "/before" else name]
+        return make(start_response, environ.get("wsgi.file_wrapper", wsgiref_util.FileWrapper))
+
+    first = [] if before == "nothing at all" else [("/before", "GET", "1.1")]
+    kinds = [("/", method, version) for method in ("GET", "HEAD") for version in ("1.1", "1.0")]
+    patched = [responses(app, *first, kind) for kind in kinds]
+    gzc.unpatch_all()
+    assert patched == [responses(app, *first, kind) for kind in kinds]
+    assert (b"500 Internal" in patched[0]) == (name in FAILING)
+
+
+class Generous(io.BytesIO):
+    """Gives more than it is asked for."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        return super().read()
+
+
+@pytest.mark.parametrize("wrapped_by", ["the server", "a subclass"])
+def test_a_read_that_gives_more_does_not_reach_the_next_response(wrapped_by: str) -> None:
+    def app(environ: dict[str, Any], start_response: Start) -> Any:
+        if environ["PATH_INFO"] == "/last":
+            return saying(start_response, "200 OK", b"last")
+        start_response("200 OK", [("Content-Length", "10")])
+        wrapper = environ["wsgi.file_wrapper"]
+        return (wrapper if wrapped_by == "the server" else type("Own", (wrapper,), {}))(Generous(b"Z" * 50))
+
+    whole = responses(app, ("/", "GET", "1.1"), ("/last", "GET", "1.1"))
+    assert whole.partition(b"\r\n\r\n")[2].startswith(b"Z" * 10 + b"HTTP/1.1 200 OK\r\n")
+
+
 class SeesAll(pywsgi.WSGIHandler):
     seen = 0
 
@@ -707,3 +823,45 @@ def test_headers_come_before_the_body_whoever_sends_them(ends: Ends, kind: type[
     assert body == content
     assert b"X-Some: thing" in head
     assert head.startswith(b"HTTP/1.1 200 OK" if kind is gunicorn.Response else b"signed by %d\nHTTP/1.1 200" % number)
+
+
+class _Framing(gunicorn.Response):
+    """What gunicorn 27 documents as the one place where a subclass may frame a body."""
+
+    def _emit_body(self, data: bytes) -> None:
+        self.sock.sendall(b"<%b>" % data)
+
+
+@pytest.mark.skipif(not hasattr(gunicorn.Response, "_emit_body"), reason="write frames by itself in this gunicorn")
+@pytest.mark.parametrize("of", ["subclass", "instance"])
+@pytest.mark.parametrize("size", [42, SIZE])
+def test_whoever_frames_a_body_sees_every_byte(ends: Ends, of: str, size: int) -> None:
+    content = b"s" * size
+    here, there = ends.tcp()
+    peer = ends.reading(there)
+    response: Any = (_Framing if of == "subclass" else gunicorn.Response)(_Request(), here, Config())
+    if of == "instance":
+        response._emit_body = _Framing._emit_body.__get__(response)
+    response.start_response("200 OK", [("Content-Length", str(size))])
+    with gzc.trace() as trace:
+        response.write_file(gunicorn.FileWrapper(ends.file(content)))
+    here.close()
+    assert not trace.bytes["sendfile"]
+    body = peer.all().partition(b"\r\n\r\n")[2]
+    assert re.fullmatch(rb"(<s+>)+", body)
+    assert response.sent == body.count(b"s") == size
+
+
+def test_a_gunicorn_that_frames_in_write_goes_below(ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before 27 there is no ``_emit_body``, which is nobody's override."""
+    monkeypatch.delattr(gunicorn.Response, "_emit_body", raising=False)
+    content = payload(SIZE)
+    here, there = ends.tcp()
+    peer = ends.reading(there)
+    response = gunicorn.Response(_Request(), here, Config())
+    response.start_response("200 OK", [("Content-Length", str(SIZE))])
+    with gzc.trace() as trace:
+        response.write_file(gunicorn.FileWrapper(ends.file(content)))
+    here.close()
+    assert peer.all().partition(b"\r\n\r\n")[2] == content
+    assert trace.bytes["sendfile"] == SIZE
