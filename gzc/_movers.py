@@ -55,6 +55,8 @@ class Mover(ABC):
         self.calls = 0
         #: Set by the pump after a wait, cleared by progress: an EAGAIN now is suspect.
         self.woken = False
+        #: Set by the pump when the turn is over before this step, which each transfer has all the same.
+        self.brief = False
         #: True from before a call until the pump has booked its result: an exception that lands in
         #: between (out of a signal handler) leaves it True, and the count is a lower bound (M22).
         self.unsure = False

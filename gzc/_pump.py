@@ -44,6 +44,9 @@ def pump(mover: Mover, left: float, sink: Sink, tally: Tally, observers: Sequenc
             _still_here(born)
             deadline = 0.0
         while left > 0:
+            if deadline == 0.0 and turn is not None:  # an iteration that has not been asked about
+                mover.brief = turn.over(monotonic())
+                deadline = turn.deadline
             try:
                 moved = mover(left)
             except BlockingIOError:
@@ -77,7 +80,7 @@ def pump(mover: Mover, left: float, sink: Sink, tally: Tally, observers: Sequenc
                 if turn.over(now):
                     _hub.breathe()
                     _still_here(born)
-                deadline = turn.deadline
+                deadline = 0.0
     finally:
         _stats.fold(tally)
 

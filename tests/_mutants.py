@@ -365,7 +365,7 @@ MUTANTS = (
     ),
     _mutant(
         "what the sink has still to write goes first (O4)",
-        *("gzc/_transfer.py", "        sink.flush()\n        if self._held:", "        if self._held:"),
+        *("gzc/_transfer.py", "        sink.flush()\n        if self._ours", "        if self._ours"),
         *("pipes", "d12_"),
     ),
     _mutant(
@@ -464,7 +464,7 @@ MUTANTS = (
     # -- the loop ----------------------------------------------------------------------------------------------------
     _mutant(
         "a sink that is full is tried again before it is waited for (M14)",
-        *("gzc/_pump.py", "if tries > 0 and (moved >= WORTH or blocked_on is sink):", "if False and (moved or sink):"),
+        *("gzc/_pump.py", "if tries > 0 and blocked_on.soon and (moved >= WORTH or blocked_on is sink):", "if False:"),
         *("pump", "drains_at_once"),
     ),
     _mutant(
@@ -512,7 +512,11 @@ MUTANTS = (
     ),
     _mutant(
         "the object's position is asked for at each piece (B16)",
-        *("gzc/_file_sinks.py", "begin = self.offset = self._file.tell()", "begin = self.offset"),
+        *(
+            "gzc/_file_sinks.py",
+            "            begin = self._file.tell()\n",
+            "            begin = self.offset\n            self.offset += count\n",
+        ),
         *("disk", "others_write_meanwhile"),
     ),
     _mutant(
@@ -533,6 +537,40 @@ MUTANTS = (
         "the pool that a forked child inherits is closed (M19)",
         *("gzc/_disk.py", "        _retire(pool)\n", "        pass\n"),
         *("disk", "inherits"),
+    ),
+    _mutant(
+        "what others have read ahead is dropped before a piece goes below (B16)",
+        *("gzc/_file_sinks.py", "if isinstance(self._file, io.BufferedRandom):", "if False:"),
+        *("disk", "read_ahead"),
+    ),
+    _mutant(
+        "what is reserved begins where the object stands (B16)",
+        *(
+            "gzc/_file_sinks.py",
+            "            self.offset = self._file.tell()\n            self.ours",
+            "            self.ours",
+        ),
+        *("disk", "log_that"),
+    ),
+    _mutant(
+        "a resumed run fills its place first (B16)",
+        *("gzc/_transfer.py", "            self._ours = ours  #", "            pass  #"),
+        *("disk", "in_the_queue"),
+    ),
+    _mutant(
+        "what came before a reset goes first (D13)",
+        *("gzc/_transfer.py", "if self._broken and self._held:", "if False:"),
+        *("pipes", "came_before_an_error"),
+    ),
+    _mutant(
+        "a result of the pool is booked once (M22)",
+        *("gzc/_file_sinks.py", "        self.placed(taken)\n        self.job = None", "        self.placed(taken)"),
+        *("disk", "booked_once"),
+    ),
+    _mutant(
+        "who comes when the turn is over makes a short step (B4)",
+        *("gzc/_from_file.py", "return min(config.chunk, BRIEF) if self.brief", "return config.chunk if self.brief"),
+        *("sendfile_cases", "short_step"),
     ),
     # -- what all seams share ----------------------------------------------------------------------------------------
     _mutant(
@@ -568,7 +606,7 @@ MUTANTS = (
     # -- hard cases of the first rank that have a remedy of their own --------------------------------------------------
     _mutant(
         "headers and body go in one segment (F9)",
-        *("monkey/_pywsgi.py", "handler.socket.sendall(head, MSG_MORE)", "handler.socket.sendall(head)"),
+        *("monkey/_pywsgi.py", "handler.socket.sendall(head, _wsgi.MORE)", "handler.socket.sendall(head)"),
         *("wsgi_downloads", "goes_with_its_headers"),
     ),
     _mutant(

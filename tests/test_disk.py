@@ -11,10 +11,12 @@ after 500 ms, and a hub that waited for it would show gaps of at least that.
 import contextlib
 import errno
 import itertools
+import logging
 import os
 import subprocess
 import sys
 import time
+import types
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,12 +28,12 @@ from gevent import monkey
 from gevent.threadpool import ThreadPool
 
 import gzc
-from gzc import _disk, _syscalls
+from gzc import _disk, _file_sinks, _stats, _syscalls
 
 from . import _fuse
 from ._ends import MIB, PATIENCE, Ends, Ticker, arrives, open_fds_unchanged, payload
 from ._figures import count as counted
-from ._pairs import HEAD, SINKS, SOURCES, raised
+from ._pairs import HEAD, SINKS, SOURCES, Scripted, raised
 
 CONTENT = _fuse.content()
 GAP = 0.3  # FUSE answers after 0.5
@@ -778,6 +780,114 @@ def test_what_others_write_while_the_pool_has_a_piece_comes_behind_it(
     assert copying.get(timeout=PATIENCE) == 20_000
     assert Path(out.name).read_bytes() == content[:10_000] + b"line\n" + content[10_000:]
     assert out.tell() == 20_005
+
+
+@pytest.mark.parametrize("write", [b"", b"x"])
+def test_what_others_have_read_ahead_does_not_come_back(ends: Ends, write: bytes) -> None:
+    """A file open for both has one buffer: what it read before the copy wrote there is out of date."""
+    log = ends.keep(open(ends.path(b"o" * 4096), "r+b"))
+    here, there = ends.unix()
+    copying = ends.spawn(gzc.copy, here, log)
+    for piece in (b"A" * 100, b"B" * 100):
+        before = log.tell()
+        there.sendall(piece)
+        with gevent.Timeout(PATIENCE):
+            while log.tell() == before:
+                gevent.sleep(0.001)
+        assert log.read(1) == b"o"
+        log.write(write)
+    there.close()
+    assert copying.get(timeout=PATIENCE) == 200
+    log.seek(0)
+    assert log.read(210) == (b"A" * 100 + b"o" + write + b"B" * 100 + b"o" + write + b"o" * 8)[:210]
+
+
+def test_a_log_that_gzc_itself_writes_to_is_not_overwritten(ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The refusal of one way is told between two legs, and the log may be where the copy goes."""
+    log = ends.file(b"", "wb", 0)
+
+    class IntoLog(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            log.write(b"warning\n")
+
+    handler = IntoLog()
+    monkeypatch.setattr(logging.getLogger("gzc"), "handlers", [handler])
+    monkeypatch.setattr(_stats, "_warned", set())
+    content = payload(MIB)
+    Scripted(monkeypatch, "copy_file_range", {1: OSError(errno.EXDEV, os.strerror(errno.EXDEV))})
+    assert gzc.copy(ends.file(content), log) == MIB
+    assert Path(log.name).read_bytes() == b"warning\n" + content
+
+
+def test_a_copy_that_was_interrupted_in_the_queue_fills_its_place_when_resumed(
+    ends: Ends, remote: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody wrote behind what was reserved for it: without that, zeros would stay there for ever."""
+    out = ends.file(b"", "wb", 0)
+    content = payload(MIB)
+    transfer = gzc.Transfer(content, out)
+    waits = Mock(side_effect=gevent.Timeout(1))
+    monkeypatch.setattr(_disk.Job, "_hand_over", lambda *_: types.SimpleNamespace(wait=waits, ready=lambda: False))
+    waits.side_effect = lambda _: (out.write(b"line\n"), raise_(KeyError))  # before a thread has taken it
+    raised(KeyError, transfer.run)
+    monkeypatch.undo()
+    assert (transfer.moved, transfer.exact) == (0, True)
+    assert transfer.run() == MIB
+    data = Path(out.name).read_bytes()
+    assert data.replace(b"line\n", b"") == content
+    assert data.index(b"line\n") > 0
+
+
+def raise_(kind: type[BaseException]) -> None:
+    raise kind
+
+
+@pytest.mark.skipif(not os.path.exists("/sys/kernel/mm/transparent_hugepage/enabled"), reason="needs sysfs")
+def test_c1_a_file_that_overstates_its_size_leaves_no_zeros(ends: Ends) -> None:
+    """C1: sysfs says 4096 of each; who writes to the sink meanwhile does not find a hole in front of himself."""
+    path = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+    out = ends.file(b"", "wb", 0)
+    with path.open("rb") as source:
+        assert os.fstat(source.fileno()).st_size == 4096
+        content = path.read_bytes()
+        assert gzc.copy(gzc.observe(source, lambda count: out.write(b"line\n")), out) == len(content)
+    assert Path(out.name).read_bytes() == content + b"line\n"
+
+
+def test_a_description_that_is_used_again_begins_where_the_file_stands(ends: Ends) -> None:
+    out = ends.file(b"", "w+b", 0)
+    sink = gzc.sink(out)
+
+    def strike(_: int) -> None:
+        out.write(b"behind")
+        raise KeyError
+
+    raised(KeyError, gzc.copy, gzc.observe(ends.file(payload(20 * MIB)), strike), sink)
+    out.seek(0)
+    assert gzc.copy(b"again", sink) == 5
+    assert out.tell() == 5
+    out.seek(0)
+    assert out.read(5) == b"again"
+
+
+def test_a_result_of_the_pool_is_booked_once_in_user_space(
+    ends: Ends, remote: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """M22: struck between two writes, the first one's result is not taken for the second's."""
+    out = ends.file(b"", "wb", 0)
+    real, calls = _file_sinks.FileSink.swift, []
+
+    def swift(self: Any, count: int) -> bool:
+        calls.append(count)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return real(self, count)
+
+    monkeypatch.setattr(_file_sinks.FileSink, "swift", swift)
+    transfer = gzc.Transfer(payload(MIB), out)
+    raised(KeyboardInterrupt, transfer.run)
+    assert transfer.moved == os.fstat(out.fileno()).st_size == out.tell() == calls[0]
+    assert not transfer.exact
 
 
 def test_a_forked_child_closes_the_watcher_of_the_pool_it_inherits(ends: Ends, remote: None) -> None:

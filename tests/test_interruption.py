@@ -330,6 +330,24 @@ def test_a_settler_that_raises_does_not_misplace_the_other_end(ends: Ends) -> No
 # -- in flight ---------------------------------------------------------------------------------------------
 
 
+def test_a_strike_as_the_run_begins_leaves_a_transfer_that_can_be_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """M22: nothing has moved, and nobody else runs it."""
+    out = bytearray()
+    transfer = gzc.Transfer(b"bytes", out)
+    real = gzc.Transfer._begin
+
+    def begin(self: gzc.Transfer) -> None:
+        real(self)
+        raise Stop
+
+    with monkeypatch.context() as patch:
+        patch.setattr(gzc.Transfer, "_begin", begin)
+        with pytest.raises(Stop):
+            transfer.run()
+    assert transfer.run() == 5
+    assert out == b"bytes"
+
+
 @pytest.fixture
 def loaded(ends: Ends) -> tuple[gzc.Transfer, gsocket.socket, gsocket.socket, Peer]:
     """A transfer with 1000 bytes in flight, its source, its sink and the sink's peer."""

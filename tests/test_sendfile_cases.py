@@ -24,7 +24,7 @@ from gevent.exceptions import ConcurrentObjectUseError
 from gevent.threadpool import ThreadPool
 
 import gzc
-from gzc import _hub, _movers, _pump, _syscalls
+from gzc import _from_file, _hub, _movers, _pump, _syscalls
 
 from ._ends import (
     BEYOND_SMALL,
@@ -317,6 +317,18 @@ def test_b3_b4_b5_others_run_meanwhile(ends: Ends, family: str) -> None:
     assert sum(drained) == 300 * MIB
     assert len(ticks) > elapsed / 0.05  # 20 times its wish at the least
     assert max(b - a for a, b in itertools.pairwise(ticks)) < 1.0
+
+
+def test_b4_who_comes_when_the_turn_is_over_makes_a_short_step(ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
+    """B5: each of 256 downloads makes one step all the same, and steps of 1 MiB would hold the hub for 45 ms."""
+    monkeypatch.setattr(gzc.config, "hub_budget", 1e-9)
+    script = Script(monkeypatch, others=1000)
+    gevent.sleep(0.002)  # into an iteration of which nothing is spent
+    pairs = [ends.unix() for _ in range(3)]
+    copies = [ends.spawn(gzc.copy, ends.file(payload(2 * MIB)), here) for here, _ in pairs]
+    gevent.idle()
+    assert [count for _, count in script.asks[:3]] == [MIB, _from_file.BRIEF, _from_file.BRIEF]
+    gevent.killall(copies)
 
 
 def test_b4_the_budget_of_a_turn_goes_through_the_loop(ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
