@@ -121,7 +121,7 @@ def tried(env: Environment, loop: str, engine: Sequence[str], chosen: Sequence[s
     """The tests of a combination, two processes at a time."""
     if chosen or loop != "libuv":
         return [run(env, loop, chosen, "-n", "2", "--dist", "loadfile")]
-    # A process for each module: after some thousand tests in one, gevent's own libuv loop crashes in a forked child.
+    # A process for each module: what one leaves behind in the loop is in no other's way.
     with ThreadPoolExecutor(2) as pool:
         return list(pool.map(lambda module: run(env, loop, [module]), engine))
 
