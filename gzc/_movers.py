@@ -128,18 +128,23 @@ class UserSpace(Mover):
     def despite(self, exc: BaseException) -> int | None:
         moved = self.blocked_on.despite(exc)
         if moved and self.blocked_on is self.sink:
-            self._held = self._held[moved:]
+            before, self._held = self._held, self._held[moved:]
+            _let_go(before)
         return moved
 
     def close(self) -> bytes:
         view, self._held = self._held, memoryview(b"")
         held = bytes(view)
-        # The traceback of an interruption keeps its frames, and they the view; a thread that hangs, too.
-        try:  # noqa: SIM105 - contextlib.suppress took half a microsecond of every copy
-            view.release()
-        except BufferError:
-            pass
+        _let_go(view)
         return held
+
+
+def _let_go(view: memoryview) -> None:
+    """Release a view that the traceback of an interruption may keep with its frames: memory must be able to grow."""
+    try:  # noqa: SIM105 - contextlib.suppress took half a microsecond of every copy
+        view.release()
+    except BufferError:  # a thread that hangs has it, too
+        pass
 
 
 class Head(UserSpace):

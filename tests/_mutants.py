@@ -572,6 +572,11 @@ MUTANTS = (
         *("gzc/_from_file.py", "return min(config.chunk, BRIEF) if self.brief", "return config.chunk if self.brief"),
         *("sendfile_cases", "short_step"),
     ),
+    _mutant(
+        "a result that came late keeps no memory from growing (M22)",
+        *("gzc/_movers.py", "            _let_go(before)", "            pass"),
+        *("disk", "memory_can_grow"),
+    ),
     # -- what all seams share ----------------------------------------------------------------------------------------
     _mutant(
         "in a native thread and on the hub the original goes on",

@@ -10,6 +10,7 @@ after 500 ms, and a hub that waited for it would show gaps of at least that.
 
 import contextlib
 import errno
+import io
 import itertools
 import logging
 import os
@@ -708,6 +709,26 @@ def test_no_thread_more_is_no_reason_to_give_up_a_call_that_takes_long(
     gevent.sleep(2 * short_grace)
     held.finish()
     assert long.get(timeout=PATIENCE) == MIB
+
+
+@pytest.mark.parametrize("mode", ["ab", "wb"])
+def test_memory_can_grow_when_a_result_came_late(
+    ends: Ends, remote: None, monkeypatch: pytest.MonkeyPatch, mode: str
+) -> None:
+    """M22: the traceback of the interruption keeps the frames of the write, but nothing of the memory."""
+    held = Held(monkeypatch, "write" if mode == "ab" else "write_at")
+    source = io.BytesIO(payload(1000))
+    transfer = gzc.Transfer(source, ends.file(b"", mode, 0))
+    copying = ends.spawn(raised, KeyError, transfer.run)
+    held.wait_begun()
+    copying.kill(KeyError, block=False)
+    gevent.sleep(0.01)
+    held.go.set()
+    struck = copying.get(timeout=PATIENCE)
+    assert (transfer.moved, transfer.exact) == (1000, True)
+    source.write(b"more")
+    source.close()
+    assert struck.__traceback__ is not None
 
 
 # -- others who write to the same object -------------------------------------------------------------------
