@@ -1,11 +1,10 @@
 """Sinks over regular files and devices.
 
-Rules of this file: those of ``_files``. The descriptor's flags are asked at each copy, because they can change.
+Rules of this file: those of ``_files``; who writes asks for the place of each piece, and says what became of it.
 """
 
 from __future__ import annotations
 
-import fcntl
 import io
 import os
 import stat
@@ -15,7 +14,7 @@ from typing import Any
 from . import _syscalls
 from ._disk import Storage
 from ._endpoint import Kind, Sink
-from ._files import O_DIRECT, FileEnd
+from ._files import O_DIRECT, FileEnd, opened
 from ._pipes import PipeSink
 
 #: A write of no more than this to a file system of this machine stays in the hub: it fits the page cache,
@@ -97,18 +96,18 @@ class FileSink(FileEnd, Sink):
         return 0 if _syscalls.answered(exc) else self.late()
 
     def write(self, data: memoryview) -> int:
-        fd, inline = self.fileno(), self.swift(len(data))
+        inline = self.swift(len(data))
         begin, count = self.place(len(data), inline)
-        taken = self._write(inline, _syscalls.write_at, fd, data[:count], begin)
+        taken = self._write(inline, _syscalls.write_at, data[:count], begin)
         self.placed(taken)
         self.job = None  # its result is booked
         return taken
 
-    def _write(self, inline: bool, call: Callable[..., int], fd: int, piece: memoryview, *where: int) -> int:
+    def _write(self, inline: bool, call: Callable[..., int], piece: memoryview, *where: int) -> int:
         """``call`` with a view of its own: a thread's frames may keep it for longer, and memory from growing."""
         self.job = None
         try:
-            return int(self.do(inline, call, (fd,), piece, *where))
+            return int(self.do(inline, call, (self.fileno(),), piece, *where))
         finally:
             if not self.out():  # else a thread has still to write it
                 piece.release()
@@ -138,7 +137,7 @@ class AppendSink(FileSink):
         """The kernel keeps writers apart."""
 
     def write(self, data: memoryview) -> int:
-        taken = self._write(self.swift(len(data)), _syscalls.write, self.fileno(), data[:])
+        taken = self._write(self.swift(len(data)), _syscalls.write, data[:])
         self.job = None
         return taken
 
@@ -154,11 +153,9 @@ class OwnSink(Sink):
     def __init__(self, obj: Any, kind: Kind, note: str) -> None:
         super().__init__(obj)
         self._file = obj
+        self.fileno = obj.fileno  # asked at every call, without a detour
         self.kind = kind
         self.note = note
-
-    def fileno(self) -> int:
-        return int(self._file.fileno())
 
     def despite(self, exc: BaseException) -> int | None:
         return None
@@ -178,17 +175,12 @@ class OwnSink(Sink):
 
 def sink_below(file: Any) -> Sink:
     """Describe a binary ``io`` object that can be written and whose descriptor is its own."""
-    if not file.writable():
-        raise io.UnsupportedOperation("not writable")
-    fd = file.fileno()
-    status = os.fstat(fd)
+    status, flags = opened(file, "writable")
     if stat.S_ISFIFO(status.st_mode):
         return PipeSink(file)
     if not stat.S_ISREG(status.st_mode):
         null = stat.S_ISCHR(status.st_mode) and status.st_rdev == _NULL
         return OwnSink(file, Kind.NULL, "/dev/null") if null else OwnSink(file, Kind.OPAQUE, "device")
-    flags = fcntl.fcntl(fd, fcntl.F_GETFL)
     if flags & O_DIRECT:
         return OwnSink(file, Kind.OPAQUE, "file opened with O_DIRECT")
-    # Ask the descriptor at each copy: 'ab' in the mode is not the only way there (hard cases C3, C4).
     return (AppendSink if flags & os.O_APPEND else FileSink)(file, status)

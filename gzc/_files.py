@@ -2,8 +2,8 @@
 
 Rules of this file: the position is the object's logical one (``tell()``), never that of the descriptor:
 after ``f.read(4); f.seek(0)`` the descriptor is at 4096 and the file at 0 (hard cases O1 to O6). Bytes go
-below the object at explicit offsets, and the object is told by one ``seek`` at the end. Whatever may wait
-for storage is a job for the pool.
+below the object at explicit offsets, and the object is told: by one ``seek`` at the end of a source, after each
+piece of a sink. Whatever may wait for storage is a job for the pool.
 """
 
 from __future__ import annotations
@@ -84,10 +84,9 @@ class FileSource(FileEnd, Source):
         end = min(offset + count, self.size or 0)
         if offset >= end or self._warm[0] <= offset <= end <= self._warm[1]:
             return True
-        fd = self.fileno()
         far = min(offset + WINDOW, self.size or 0)
         for until in (far, end) if far > end else (end,):
-            if _disk.cached(fd, offset, until - offset):
+            if _disk.cached(self.fileno(), offset, until - offset):
                 self._warm = (offset, until)
                 return True
         return False
@@ -186,18 +185,25 @@ def section_below(whole: FileSource, offset: int, end: int) -> Source:
     return SectionSource(whole, offset, end)
 
 
+def opened(file: Any, able: str) -> tuple[os.stat_result, int]:
+    """What is below a binary ``io`` object that is ``able``, readable or writable, and the flags of its descriptor.
+
+    The flags are asked at each copy, because they can change: the mode of the object does not tell (hard case C4).
+    """
+    if not getattr(file, able)():
+        raise io.UnsupportedOperation(f"not {able}")
+    fd = file.fileno()
+    return os.fstat(fd), fcntl.fcntl(fd, fcntl.F_GETFL)
+
+
 def source_below(file: Any) -> Source:
     """Describe a binary ``io`` object that can be read and whose descriptor is its own."""
-    if not file.readable():
-        raise io.UnsupportedOperation("not readable")
-    fd = file.fileno()
-    status = os.fstat(fd)
+    status, flags = opened(file, "readable")
     if stat.S_ISFIFO(status.st_mode):
         return PipeSource(file)
     if not stat.S_ISREG(status.st_mode):
         return OpaqueSource(file, "device or directory", getattr(file, "read1", file.read))
-    direct = O_DIRECT and fcntl.fcntl(fd, fcntl.F_GETFL) & O_DIRECT
     try:
-        return (DirectSource if direct else FileSource)(file, status)
+        return (DirectSource if flags & O_DIRECT else FileSource)(file, status)
     except OSError:  # a FUSE file opened as a stream
         return OpaqueSource(file, "file that cannot seek", file.read)

@@ -89,8 +89,12 @@ def take() -> Pipe:
 
 
 def give_back(pipe: Pipe) -> None:
-    """Return an empty pipe; beyond ``config.pool_pipes``, or when its size is no longer wanted, it is closed."""
-    if pipe.held == 0 and pipe.reader >= 0 and len(_idle) < config.pool_pipes and pipe.capacity >= LEAST:
+    """Return an empty pipe; beyond ``config.pool_pipes``, or when its size is no longer wanted, it is closed.
+
+    The kernel is asked whether it is empty: what a count had missed would go to the next client.
+    """
+    wanted = pipe.held == 0 and pipe.reader >= 0 and len(_idle) < config.pool_pipes and pipe.capacity >= LEAST
+    if wanted and not _syscalls.unread(pipe.reader):
         _idle.append(pipe)
     else:
         pipe.close()
