@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from ._classify import source as source
     from ._config import config as config
     from ._consent import register as register
+    from ._copy import copy as copy
+    from ._copy import explain as explain
+    from ._copy import transfers_of as transfers_of
     from ._endpoint import Kind as Kind
     from ._errors import BusyError as BusyError
     from ._errors import Error as Error
@@ -27,9 +30,6 @@ if TYPE_CHECKING:
     from ._stats import stats as stats
     from ._trace import trace as trace
     from ._transfer import Transfer as Transfer
-    from ._transfer import copy as copy
-    from ._transfer import explain as explain
-    from ._transfer import transfers_of as transfers_of
     from ._tunnel import tunnel as tunnel
     from ._twins import copy_file_range as copy_file_range
     from ._twins import sendfile as sendfile
@@ -47,6 +47,7 @@ _HOMES = {
     "_classify": ("sink", "source"),
     "_config": ("config",),
     "_consent": ("register",),
+    "_copy": ("copy", "explain", "transfers_of"),
     "_endpoint": ("Kind",),
     "_errors": ("BusyError", "Error", "NotZeroCopyError", "TransferClosedError"),
     "_routes": ("Plan",),
@@ -56,7 +57,7 @@ _HOMES = {
     "_tunnel": ("tunnel",),
     "_twins": ("copy_file_range", "sendfile", "splice", "tee"),
     "_wrappers": ("limit", "observe", "section"),
-    "_transfer": ("Transfer", "copy", "explain", "transfers_of"),
+    "_transfer": ("Transfer",),
     "monkey": ("patch_all", "patched", "seams", "unpatch_all"),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}

@@ -205,22 +205,34 @@ def turn() -> Turn | None:
 _claims: dict[tuple[int, str], object] = {}
 
 
-def claim(key: tuple[int, str], end: object, holder: object) -> None:
-    """Take ``end`` in one direction for ``holder``; ``key`` is its id and the direction.
+class Claims:
+    """The ends that one transfer holds, each in one direction. The table keeps this, so that a transfer can be freed.
 
-    Two greenlets that move bytes through one end steal each other's bytes without any error, since
-    gevent notices only when both *wait* (hard case B16).
-
-    :raises BusyError: somebody else holds it.
+    Two greenlets that move bytes through one end steal each other's bytes without any error, since gevent notices
+    only when both *wait* (hard case B16).
     """
-    if _claims.setdefault(key, holder) is not holder:
-        raise BusyError(f"another transfer is {key[1]} {end!r}")
 
+    __slots__ = ("_keys",)
 
-def release(key: tuple[int, str], holder: object) -> None:
-    """Give back what ``claim`` took."""
-    if _claims.get(key) is holder:
-        del _claims[key]
+    def __init__(self) -> None:
+        self._keys: list[tuple[int, str]] = []
+
+    def take(self, end: object, direction: str) -> None:
+        """Take ``end``.
+
+        :raises BusyError: somebody else holds it.
+        """
+        key = (id(end), direction)
+        self._keys.append(key)
+        if _claims.setdefault(key, self) is not self:
+            raise BusyError(f"another transfer is {direction} {end!r}")
+
+    def release(self) -> None:
+        """Give back what was taken."""
+        for key in self._keys:
+            if _claims.get(key) is self:
+                del _claims[key]
+        self._keys.clear()
 
 
 #: Counts the forks this process is away from where gzc was loaded. A greenlet that was moving bytes when the

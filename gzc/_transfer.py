@@ -1,4 +1,4 @@
-"""``Transfer``: plan, run, resume, reclaim, close; ``copy`` and ``explain`` on top of it.
+"""``Transfer``: plan, run, resume, reclaim, close.
 
 Rules of this file: state lives in the transfer and is settled in one ``finally``; the exception that
 interrupts it stays the caller's.
@@ -23,35 +23,7 @@ from ._movers import Declined, Head, Mover, UserSpace
 from ._opaque import opaque_source
 from ._pump import pump
 from ._routes import Plan, plan
-from ._signature import Interruptible, sign, signatures
-
-
-def copy(src: object, dst: object, count: SupportsIndex | None = None, *, fallback: bool = True) -> int:
-    """Move bytes from ``src`` to ``dst`` until end of file or ``count`` bytes; other greenlets run meanwhile.
-
-    :param src: a file, gevent socket, pipe, memory, or any object with ``read`` or ``recv``.
-    :param dst: a file, gevent socket, pipe, ``bytearray``, ``BytesIO``, or any object with ``write`` or
-        ``sendall``.
-    :param count: the most bytes to move; 0 moves nothing, None all there are.
-    :param fallback: False forbids the copy through user space.
-    :returns: the bytes that reached ``dst``.
-    :raises NotZeroCopyError: only user space was possible and ``fallback`` is False.
-    :raises BusyError: another transfer holds one of the ends; no byte has moved.
-    :raises TypeError: a text file, a bare integer, an object that is no end; a count that is no integer.
-    :raises ValueError: a negative count, a closed file.
-    :raises OSError: as the kernel said it; ``exc.transfer`` is the interrupted ``Transfer``.
-    """
-    return Transfer(src, dst, count, fallback=fallback)._run()
-
-
-def explain(src: object, dst: object, count: SupportsIndex | None = None) -> Plan:
-    """The plan that ``copy`` would run now. Moves nothing."""
-    return Transfer(src, dst, count).plan
-
-
-def transfers_of(exc: BaseException) -> tuple[Transfer, ...]:
-    """All transfers that ``exc`` interrupted, innermost first."""
-    return signatures(exc)
+from ._signature import Interruptible, sign
 
 
 class Transfer(Interruptible):
@@ -78,9 +50,7 @@ class Transfer(Interruptible):
         self._src = Cursor(src) if isinstance(src, (bytes, bytearray, memoryview)) else src
         self._dst = dst
         self._fallback = fallback
-        # What the claim table keeps is this, not the transfer: one that is dropped must be freed.
-        self._token = object()
-        self._claims: list[tuple[int, str]] = []
+        self._claims = _hub.Claims()
         self._done = self._left == 0
         self._closed = False
         self._born = _hub.generation
@@ -152,7 +122,7 @@ class Transfer(Interruptible):
             self._running = False
             source.close()
             if not self._held:
-                self._release()
+                self._claims.release()
 
     def _move(self, source: Source, sink: Sink) -> None:
         movers = self.plan.movers
@@ -198,7 +168,7 @@ class Transfer(Interruptible):
         """Run one mover to its end, and settle what went past both ends, whatever ended it."""
         if source.limit is not None:
             left = min(left, source.limit)
-        tally = _stats.Tally(mover, left)
+        tally, late = _stats.Tally(mover, left), 0
         self._settled = False  # a signal handler may strike in the ``finally``, too
         try:
             if source.identity is not None and sink.identity not in (None, source.identity):
@@ -210,7 +180,7 @@ class Transfer(Interruptible):
             pump(mover, left, sink, tally, self._observers)
         except BaseException as exc:
             if mover.unsure:
-                self._book_late(mover, exc, tally)
+                late = self._book_late(mover, exc, tally)
             if mover.blocked_on is source and not isinstance(exc, Declined):
                 # A reset is told once, maybe while the pipe is filled further: what came before it goes first.
                 self._broken = _syscalls.answered(exc)
@@ -228,6 +198,9 @@ class Transfer(Interruptible):
                 finally:
                     source.settle(tally.moved + len(self._held))
             self._settled = True
+            with contextlib.suppress(Exception):  # the copy is interrupted already, and by the caller's own
+                for observer in self._observers if late else ():  # positions are set: it may give up the turn
+                    observer(late)
 
     def _ask_at_end(self, source: Source, sink: Sink) -> None:
         """The bytes below have ended: a wrapper's own ``read`` says whether that is the end.
@@ -238,18 +211,16 @@ class Transfer(Interruptible):
             own = opaque_source(self._src, "its own read at the end")
             self._leg(UserSpace(own, sink), self._left, own, sink)
 
-    def _book_late(self, mover: Mover, exc: BaseException, tally: _stats.Tally) -> None:
+    def _book_late(self, mover: Mover, exc: BaseException, tally: _stats.Tally) -> int:
         """``exc`` struck between a call and its booking: find out what the call did, or admit not to know."""
         late = mover.despite(exc)
         if late is None:
             self._lost_count = True
-            return
+            return 0
         mover.unsure = False
         tally.moved += late
         _stats.book(mover.name, 0, late, 0)
-        with contextlib.suppress(Exception):  # the copy is interrupted already, and by the caller's own
-            for observer in self._observers if late else ():
-                observer(late)
+        return late
 
     def _deliver(self, sink: Sink) -> None:
         """Deliver what an earlier run or a mover that declined had taken from the source."""
@@ -264,14 +235,7 @@ class Transfer(Interruptible):
         for end in (source, sink):
             end.check()
             if end.exclusive:
-                key = (id(end.obj), end.direction)
-                self._claims.append(key)
-                _hub.claim(key, end.obj, self._token)
-
-    def _release(self) -> None:
-        for key in self._claims:
-            _hub.release(key, self._token)
-        self._claims.clear()
+                self._claims.take(end.obj, end.direction)
 
     def reclaim(self) -> bytes:
         """Hand back what was taken from the source and not delivered, and end the transfer.
@@ -294,7 +258,7 @@ class Transfer(Interruptible):
         self._closed = True
         dropped, self._held = len(self._held), b""
         if _hub.generation == self._born:
-            self._release()
+            self._claims.release()
             if dropped:
                 message = f"{dropped} bytes taken from {self._src!r} and not delivered are dropped"
                 warnings.warn(message, ResourceWarning, stacklevel=2, source=self)

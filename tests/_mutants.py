@@ -96,8 +96,8 @@ MUTANTS = (
         *("pipes", "d7_ or d6_ or d9_the_sink"),
     ),
     _mutant(
-        "a pipe with bytes in it does not get into the pool (D7)",
-        *("gzc/_pipe.py", "if pipe.held == 0 and pipe.reader", "if pipe.reader"),
+        "a pipe with bytes in it that nobody has counted does not get into the pool (D7)",
+        *("gzc/_pipe.py", "if wanted and not _syscalls.unread(pipe.reader):", "if wanted:"),
         *("machine", "d7_a_pipe"),
     ),
     _mutant(
@@ -227,7 +227,7 @@ MUTANTS = (
     ),
     _mutant(
         "a file opened with O_DIRECT is read by whole blocks (F13)",
-        *("gzc/_files.py", "(DirectSource if direct else FileSource)", "(FileSource)"),
+        *("gzc/_files.py", "(DirectSource if flags & O_DIRECT else FileSource)", "FileSource"),
         *("sendfile_cases", "f13_"),
     ),
     _mutant(
@@ -304,15 +304,15 @@ MUTANTS = (
     # -- claims ------------------------------------------------------------------------------------------------------
     _mutant(
         "one transfer for each end and direction (B16)",
-        *("gzc/_hub.py", "if _claims.setdefault(key, holder) is not holder:", "if False:"),
+        *("gzc/_hub.py", "if _claims.setdefault(key, self) is not self:", "if False:"),
         *("sendfile_cases", "b16_a_second"),
     ),
     _mutant(
         "both ends stay claimed while bytes are in flight",
         *(
             "gzc/_transfer.py",
-            "            if not self._held:\n                self._release()",
-            "            self._release()",
+            "            if not self._held:\n                self._claims.release()",
+            "            self._claims.release()",
         ),
         *("interruption", "stay_claimed"),
     ),

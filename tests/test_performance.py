@@ -92,7 +92,6 @@ def test_a_report_is_written_with_a_line_for_each_figure() -> None:
 
 def test_a_chart_is_the_same_bytes_each_time(tmp_path: Path) -> None:
     """Nothing in it is of the moment: neither a date nor an id by chance."""
-    pytest.importorskip("matplotlib", reason="charts need gzc[bench]")
     for name, found in kept().items():
         if name in charts.PANELS:
             pictures = [charts.draw(found, tmp_path / place) for place in ("one", "two")]
