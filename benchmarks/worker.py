@@ -88,6 +88,46 @@ def bare(source: int, sink: int, kinds: tuple[str, str]) -> Callable[[], int]:
     return copy
 
 
+def hand(source: int, sink: int, kinds: tuple[str, str]) -> Callable[[], int]:
+    """The same system calls as somebody would write them for this one pair in gevent, who waits where they must."""
+    from gevent.socket import wait_read, wait_write
+
+    src, dst = _gevent_end(kinds[0], source, "rb"), _gevent_end(kinds[1], sink, "wb")
+    flags = os.SPLICE_F_MOVE | os.SPLICE_F_NONBLOCK
+
+    def waiting(sock: Any, wait: Callable[[int], None], call: Callable[..., int], *args: Any) -> int:
+        while True:
+            try:
+                return call(*args)
+            except BlockingIOError:
+                wait(sock.fileno())
+
+    if kinds[0] == "file":
+
+        def send() -> int:
+            moved = 0
+            while step := waiting(dst, wait_write, os.sendfile, dst.fileno(), src.fileno(), moved, CHUNK):
+                moved += step
+            return moved
+
+        return send
+    reader, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+    with contextlib.suppress(OSError):
+        socket_fcntl_setpipe(writer)
+
+    def copy() -> int:
+        moved = 0
+        while held := waiting(src, wait_read, os.splice, src.fileno(), writer, PIPE, None, None, flags):
+            moved += held
+            while held:
+                held -= waiting(dst, wait_write, os.splice, reader, dst.fileno(), held, None, None, flags)
+        os.close(reader)
+        os.close(writer)
+        return moved
+
+    return copy
+
+
 def socket_fcntl_setpipe(fd: int) -> None:
     """F_SETPIPE_SZ; EPERM where the user's share of pipes is used up."""
     import fcntl
@@ -190,7 +230,7 @@ def reader(how: str, around: str) -> Callable[[int, int, tuple[str, str]], Calla
     return prepare
 
 
-CONTENDERS = {"stock": stock, "gzc": gzc, "bare": bare, "asyncio": asyncio_, "uvloop": uvloop_}
+CONTENDERS = {"stock": stock, "gzc": gzc, "bare": bare, "hand": hand, "asyncio": asyncio_, "uvloop": uvloop_}
 CONTENDERS |= {
     f"{how}-{around}": reader(how, around)
     for how in ("stock", "gzc")

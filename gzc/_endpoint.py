@@ -60,8 +60,9 @@ class End:
     exclusive: bool = True
     #: Whether ``wait`` works: its calls can answer EAGAIN and be made again.
     waitable: bool = False
-    #: Whether an EAGAIN is soon over, so that asking again at once is cheaper than to wait.
-    soon: bool = True
+    #: Whether an EAGAIN is soon over, so that asking again at once is cheaper than to wait: not so where the other
+    #: side makes room, or gives, a little at a time.
+    soon: bool = False
     #: Device and inode of a regular file, whatever may be done with it: to recognize a copy onto itself.
     identity: tuple[int, int] | None = None
     #: Of a file that is written: from where to where it is this copy's alone, with the object behind it.

@@ -53,14 +53,17 @@ class Mover(ABC):
         self.blocked_on: End = sink
         #: System calls made, or calls of an object's own methods.
         self.calls = 0
-        #: Set by the pump after a wait, cleared by progress: an EAGAIN now is suspect.
-        self.woken = False
+        #: The end that was waited for since the last progress, which the pump clears, and how often: an EAGAIN of it
+        #: now is suspect.
+        self.woken: End | None = None
+        self._in_vain = 0
+        #: Set with what was delivered: behind it ``blocked_on`` has answered EAGAIN.
+        self.stalled = False
         #: Set by the pump when the turn is over before this step, which each transfer has all the same.
         self.brief = False
         #: True from before a call until the pump has booked its result: an exception that lands in
         #: between (out of a signal handler) leaves it True, and the count is a lower bound (M22).
         self.unsure = False
-        self._doubts = 0
 
     @abstractmethod
     def __call__(self, left: float) -> int:
@@ -78,13 +81,16 @@ class Mover(ABC):
         """End this mover's turn and hand back what it took from the source and did not deliver."""
         return b""
 
+    def wait(self) -> None:
+        """Wait in the hub for ``blocked_on``."""
+        end = self.blocked_on
+        end.wait()
+        self._in_vain = self._in_vain + 1 if self.woken is end else 0
+        self.woken = end
+
     def doubt(self) -> bool:
         """After EAGAIN: whether it can no longer come from ``blocked_on``, which the kernel calls ready."""
-        if not self.woken or not self.blocked_on.ready():
-            self._doubts = 0
-            return False
-        self._doubts += 1
-        return self._doubts >= PATIENCE
+        return self._in_vain >= PATIENCE - 1 and self.woken is self.blocked_on and self.woken.ready()
 
     def decline(self, exc: OSError) -> None:
         """Raise ``Declined`` if ``exc`` means "not me"."""

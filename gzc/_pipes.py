@@ -60,6 +60,8 @@ class PipeSource(_PipeEnd, Source):
 class PipeSink(_PipeEnd, Sink):
     """The write end."""
 
+    soon = True
+
     def flush(self) -> None:
         self._file.flush()
 

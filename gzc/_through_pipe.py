@@ -30,9 +30,9 @@ class ThroughPipe(Doer, Mover):
     def __init__(self, source: Source, sink: Sink) -> None:
         super().__init__(source, sink)
         self._pipe: Pipe | None = None
-        #: Bytes the last call delivered, still counted in ``pipe.held``: what FIONREAD says there can then be
-        #: compared with, should the booking be interrupted.
-        self._delivered = 0
+        #: What the pipe had given when the last step began: behind it is what the pump has not booked.
+        self._told = 0
+        self._relays = not isinstance(source, FileSource) and not isinstance(sink, FileSink)
         self._reading = False
         self._tries = GATHER
 
@@ -40,10 +40,10 @@ class ThroughPipe(Doer, Mover):
         pipe = self._pipe
         if pipe is None:
             pipe = self._take()
-        else:
-            pipe.held -= self._delivered
-        self._delivered = 0
-        if not pipe.held and not self._fill(pipe, left):
+        told = self._told = pipe.given
+        if self._relays and self._relay(pipe, left):
+            return pipe.given - told
+        if pipe.taken == told and not self._fill(pipe, left):
             return 0
         self.blocked_on = self.sink
         sink_fd = self.sink.fileno()
@@ -51,7 +51,7 @@ class ThroughPipe(Doer, Mover):
         self.job = None
         self.unsure = True
         try:
-            moved = self._empty(pipe, sink_fd)
+            pipe.given += self._empty(pipe, sink_fd)
         except BlockingIOError as exc:
             if self.doubt():
                 raise Declined("the sink answers EAGAIN while it is ready", exc) from None
@@ -59,8 +59,35 @@ class ThroughPipe(Doer, Mover):
         except OSError as exc:
             self.decline(exc)
             raise
-        self._delivered = moved
-        return moved
+        return pipe.given - told
+
+    def _relay(self, pipe: Pipe, left: float) -> bool:
+        """As much as goes through the pipe without waiting; whether that delivered anything.
+
+        A 0, and an EAGAIN before anything was delivered, are left to the careful way, which comes next.
+        """
+        told, calls = pipe.given, pipe.calls
+        self.blocked_on = self.source
+        source_fd = self.source.fileno()
+        self.blocked_on = self.sink
+        sink_fd = self.sink.fileno()
+        self.unsure = True
+        try:
+            stalled = pipe.relay(source_fd, sink_fd, int(min(left, pipe.capacity)))
+        except OSError as exc:
+            if pipe.taken == pipe.given:
+                self.blocked_on = self.source
+            try:
+                self.decline(exc)
+            finally:
+                self.unsure = True  # what was delivered before, ``despite`` tells
+            raise
+        finally:
+            self.calls += pipe.calls - calls
+        if pipe.taken == pipe.given:
+            self.blocked_on = self.source
+        self.stalled = stalled and pipe.given > told
+        return pipe.given > told
 
     def _take(self) -> Pipe:
         try:
@@ -80,12 +107,11 @@ class ThroughPipe(Doer, Mover):
         self.job = None
         self.unsure = True
         try:
-            pipe.held = _syscalls.splice(source_fd, pipe.writer, ask)
+            pipe.taken += _syscalls.splice(source_fd, pipe.writer, ask)
             if isinstance(self.sink, FileSink) and pipe.held and not self.sink.swift(pipe.held):
                 self._gather(pipe, source_fd, ask)
         except BlockingIOError:
-            if not self.woken or not self.source.ready():
-                self._leave()
+            if self.woken is not self.source or not self.source.ready():
                 raise
             self._read(pipe, ask)
         except OSError as exc:
@@ -99,8 +125,9 @@ class ThroughPipe(Doer, Mover):
 
     def _gather(self, pipe: Pipe, source_fd: int, ask: int) -> None:
         """Fill the pipe further where emptying it is a job for the pool, as long as the source goes on giving."""
-        before = pipe.held
-        self.calls += pipe.fill(source_fd, ask, self._tries)
+        before, calls = pipe.held, pipe.calls
+        pipe.fill(source_fd, ask, self._tries)
+        self.calls += pipe.calls - calls
         self._tries = GATHER if pipe.held > before else max(self._tries // 2, 1)
 
     def _read(self, pipe: Pipe, ask: int) -> None:
@@ -114,10 +141,9 @@ class ThroughPipe(Doer, Mover):
             data = self.source.read(min(ask, LEAST))
         except BlockingIOError:  # somebody else was quicker
             self._reading = False
-            self._leave()
             raise
         if data:
-            pipe.held = _syscalls.write(pipe.writer, data)
+            pipe.taken += _syscalls.write(pipe.writer, data)
         self._reading = False
 
     def _empty(self, pipe: Pipe, sink_fd: int) -> int:
@@ -133,12 +159,13 @@ class ThroughPipe(Doer, Mover):
         sink.placed(moved)
         return moved
 
-    def _leave(self) -> None:
+    def wait(self) -> None:
         """An idle connection holds no pipe."""
-        pipe, self._pipe = self._pipe, None
-        self.unsure = False
-        if pipe is not None:
+        pipe = self._pipe
+        if pipe is not None and pipe.taken == pipe.given:
+            self._pipe = None
             give_back(pipe)
+        super().wait()
 
     def despite(self, exc: BaseException) -> int | None:
         """Through our own pipe it can be known: FIONREAD tells what is left in it."""
@@ -153,10 +180,12 @@ class ThroughPipe(Doer, Mover):
             if isinstance(self.sink, FileSink):
                 self.sink.abandon()
             return self._lost()
-        before, pipe.held = pipe.held, _syscalls.unread(pipe.reader)
-        self._delivered = 0
-        # What an interrupted fill brought is in the pipe now, taken and not delivered.
-        return 0 if self.blocked_on is self.source else before - pipe.held
+        held = _syscalls.unread(pipe.reader)
+        if self.blocked_on is self.source or pipe.taken == pipe.given:
+            pipe.taken = pipe.given + held  # what an interrupted fill brought is in the pipe now
+        else:
+            pipe.given = pipe.taken - held
+        return pipe.given - self._told
 
     def _lost(self) -> int | None:
         """How many bytes a call delivered that may never come back."""
@@ -166,7 +195,6 @@ class ThroughPipe(Doer, Mover):
         pipe, self._pipe = self._pipe, None
         if pipe is None:
             return b""
-        pipe.held = max(0, pipe.held - self._delivered)  # in a forked child it has been closed, and is empty
         held = pipe.drain()
         if self.unsure:
             pipe.close()
@@ -207,7 +235,7 @@ class ColdFile(ThroughPipe):
         self.job = None
         self.unsure = True
         try:
-            pipe.held = int(self.do(self.source.at_hand(self._next, ask), _syscalls.splice, fds, ask, self._next))
+            pipe.taken += int(self.do(self.source.at_hand(self._next, ask), _syscalls.splice, fds, ask, self._next))
         except BlockingIOError as exc:
             self.unsure = False
             raise Declined("the file system answers EAGAIN", exc) from None

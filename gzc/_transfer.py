@@ -177,7 +177,7 @@ class Transfer(Interruptible):
                 source.reserve(amount)
                 if source.certain():  # what never comes would be zeros in front of others' bytes
                     sink.reserve(amount)
-            pump(mover, left, sink, tally, self._observers)
+            pump(mover, left, tally, self._observers)
         except BaseException as exc:
             if mover.unsure:
                 late = self._book_late(mover, exc, tally)

@@ -800,6 +800,108 @@ def test_x8_x9_each_line_goes_at_once(ends: Ends, source: str) -> None:
     assert copying.get(timeout=PATIENCE) == 35
 
 
+# -- as many calls as go without waiting -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("source", ["tcp", "unix", "pipe"])
+@pytest.mark.parametrize("sink", ["tcp", "unix", "pipe", "/dev/null"])
+@pytest.mark.parametrize("count", [1, 1000, 1001, 99_999])
+def test_a_relay_in_many_rounds_takes_no_more_than_is_asked_for(
+    ends: Ends, monkeypatch: pytest.MonkeyPatch, count: int, sink: str, source: str
+) -> None:
+    given, taken = SOURCES[source](ends, CONTENT, MIB), SINKS[sink](ends)
+    script = Scripted(monkeypatch, "splice", others=1000)
+    with gzc.trace() as t:
+        assert gzc.copy(given.obj, taken.obj, count) == count
+    assert t.bytes["splice"] + t.bytes["userspace"] == count  # what a file object has read ahead
+    assert t.calls["splice"] == script.calls
+    assert given.rest() == CONTENT[count:]
+    assert taken.content() in (None, HEAD + CONTENT[:count])
+
+
+def test_a_relay_is_one_short_step_of_the_pump(ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A peer that gives one byte at a time must not keep the hub until a whole pipe of them is through."""
+    given, taken = SOURCES["unix"](ends, CONTENT[:1000], MIB), SINKS["unix"](ends)
+    Scripted(monkeypatch, "splice", others=1)
+    steps: list[int] = []
+    assert gzc.copy(gzc.observe(given.obj, steps.append), taken.obj) == 1000
+    assert sum(steps) == 1000
+    assert max(steps) <= _pipe.CALLS // 2
+    assert taken.content() == HEAD + CONTENT[:1000]
+
+
+@pytest.mark.parametrize("rounds", [0, 1, 5])
+@pytest.mark.parametrize("half", ["drain", "pump"])
+def test_a_fault_behind_a_relay_is_that_ends_and_what_came_before_is_counted(
+    ends: Ends, monkeypatch: pytest.MonkeyPatch, half: str, rounds: int
+) -> None:
+    given, taken = SOURCES["unix"](ends, CONTENT, MIB), SINKS["unix"](ends)
+    told: list[int] = []
+
+    class Own(Exception):
+        pass
+
+    def translate(exc: BaseException) -> BaseException:
+        return Own()
+
+    ours = given.obj.fileno()
+    Scripted(
+        monkeypatch,
+        "splice",
+        {rounds + 1: error(errno.ECONNRESET)},
+        others=1000,
+        only=lambda src, *_: (src == ours) == (half == "drain"),
+    )
+    source = gzc.source(given.obj).failing(translate).observing(told.append)
+    transfer = gzc.Transfer(source, taken.obj)
+    raised(Own if half == "drain" else ConnectionResetError, transfer.run)
+    assert transfer.exact
+    assert (transfer.in_flight == 0) == (half == "drain")
+    assert transfer.moved == sum(told)
+    assert transfer.moved >= rounds
+    assert transfer.run() == len(CONTENT)
+    assert taken.content() == HEAD + CONTENT
+
+
+def test_a_relay_that_stalls_is_not_asked_again_before_it_is_waited_for(
+    ends: Ends, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, there = ends.unix()
+    sock, far = ends.unix()
+    there.sendall(b"x" * 1000)
+    script = Scripted(monkeypatch, "splice")
+    with gzc.trace() as t:
+        copying = ends.spawn(gzc.copy, here, sock)
+        assert far.recv(2000) == b"x" * 1000
+        gevent.idle()
+        assert script.calls == 3, "in, out, and EAGAIN"
+        assert t.waits["splice"] == 1
+        there.close()
+        copying.get(timeout=PATIENCE)
+
+
+def test_wake_ups_of_the_source_put_the_sink_in_no_doubt(ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
+    """B10: a sink that says EAGAIN, and has room a moment later, is an ordinary one, however often."""
+    here, there = ends.unix()
+    sock, far = ends.unix()
+    ours = here.fileno()
+    Scripted(
+        monkeypatch,
+        "splice",
+        {n: error(errno.EAGAIN) for n in range(1, 100) if n % 3},
+        only=lambda src, *_: src != ours,
+    )
+    with gzc.trace() as t:
+        copying = ends.spawn(gzc.copy, here, sock)
+        for n in range(20):
+            there.sendall(b"line %02d" % n)
+            with gevent.Timeout(PATIENCE):
+                assert far.recv(100) == b"line %02d" % n
+        there.close()
+        assert copying.get(timeout=PATIENCE) == 140
+    assert t.refused == []
+
+
 # -- pipes are held only while bytes are in them -----------------------------------------------------------
 
 

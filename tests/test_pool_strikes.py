@@ -202,7 +202,7 @@ def test_a_closed_pipe_does_not_reach_the_pool(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(_pipe, "_idle", [])
     pipe = _pipe.take()
     assert _syscalls.write(pipe.writer, b"some") == 4
-    pipe.held = 4
+    pipe.taken += 4
     pipe.close()
     assert (pipe.held, pipe.drain()) == (0, b"")
     _pipe.give_back(pipe)

@@ -1,4 +1,4 @@
-"""The pump's own choice: when an end that answers EAGAIN is tried again, and when it is waited for.
+"""The pump's own choice: when a sink that answers EAGAIN is tried again, and when an end is waited for.
 
 Rules: no kernel here; a mover that plays a script, and ends that count how often they are waited for.
 """
@@ -10,9 +10,12 @@ from gzc._endpoint import Sink, Source
 from gzc._movers import Mover
 
 SOURCE, SINK = "source is empty", "sink is full"
-BIG = _pump.WORTH
-SMALL = _pump.WORTH - 1
+BIG = 64 * 1024
 WAIT = "wait"
+
+
+class Stalled(int):
+    """So many bytes moved, and EAGAIN behind them."""
 
 
 class _Script(Mover):
@@ -27,6 +30,7 @@ class _Script(Mover):
         for end in (self.source, self.sink):
             end.waitable = True
             end.wait = lambda: self.log.append(WAIT)  # type: ignore[method-assign]
+        self.sink.soon = True
 
     def __call__(self, left: float) -> int:
         step = self.steps.pop(0) if self.steps else 0
@@ -34,6 +38,7 @@ class _Script(Mover):
         self.blocked_on = self.source if step == SOURCE else self.sink
         if step in (SOURCE, SINK):
             raise BlockingIOError
+        self.stalled = isinstance(step, Stalled)
         return int(step)
 
     def despite(self, exc: BaseException) -> int | None:
@@ -42,7 +47,7 @@ class _Script(Mover):
 
 def _play(*steps: Any) -> list[Any]:
     mover = _Script(list(steps))
-    _pump.pump(mover, float("inf"), mover.sink, _stats.Tally(mover))
+    _pump.pump(mover, float("inf"), _stats.Tally(mover))
     assert not mover.steps
     return mover.log[:-1]  # without the 0 at the end
 
@@ -77,11 +82,20 @@ def test_beside_a_slow_sink_each_vain_round_halves_the_tries() -> None:
     assert _waits(*slow, *quick, *[SINK] * (most + 1), BIG)[-1] >= most + 1
 
 
-def test_a_source_is_tried_again_only_while_it_gives_large_steps() -> None:
+def test_a_source_is_never_tried_again() -> None:
     """Small pieces have to gather: asked for at once, each would cost a call or two of its own."""
-    assert WAIT not in _play(BIG, SOURCE, BIG)
-    assert _play(SMALL, SOURCE, BIG) == [SMALL, SOURCE, WAIT, BIG]
+    assert _play(BIG, SOURCE, BIG) == [BIG, SOURCE, WAIT, BIG]
     assert _play(SOURCE, BIG) == [SOURCE, WAIT, BIG]
+
+
+def test_an_eagain_behind_what_a_step_moved_is_waited_for_without_another_call() -> None:
+    told: list[int] = []
+    mover = _Script([Stalled(7), BIG, Stalled(5), SOURCE, BIG])
+    tally = _stats.Tally(mover)
+    _pump.pump(mover, float("inf"), tally, [told.append])
+    assert mover.log == [7, WAIT, BIG, 5, WAIT, SOURCE, WAIT, BIG, 0]
+    assert told == [7, BIG, 5, BIG]
+    assert (tally.moved, tally.waits) == (sum(told), 3)
 
 
 def test_an_end_that_is_woken_in_vain_is_waited_for_at_once() -> None:
