@@ -423,10 +423,8 @@ def _readable(fd: int) -> bool:
         return False
 
 
-def test_d7_a_pipe_with_bytes_in_it_or_in_doubt_never_gets_into_the_pool(
-    ends: Ends, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """D7: what is left in it would be the next client's; who gives one back is not asked, nor believed in doubt."""
+def test_d7_a_pipe_with_bytes_in_it_never_gets_into_the_pool(monkeypatch: pytest.MonkeyPatch) -> None:
+    """D7: what is left in it would be the next client's; who gives one back is not asked, but the kernel."""
     monkeypatch.setattr(_pipe, "_idle", [])
     for counted in (True, False):
         pipe = _pipe.take()
@@ -437,14 +435,23 @@ def test_d7_a_pipe_with_bytes_in_it_or_in_doubt_never_gets_into_the_pool(
         assert not _pipe._idle
         assert pipe.reader == -1
 
+
+@pytest.mark.parametrize("written", [True, False])
+def test_d7_a_pipe_in_doubt_never_gets_into_the_pool(
+    ends: Ends, monkeypatch: pytest.MonkeyPatch, written: bool
+) -> None:
+    """D7: not even an empty one: what was under way when a signal handler struck nobody knows."""
+    monkeypatch.setattr(_pipe, "_idle", [])
+
     class Strike(BaseException):
         pass
 
     real = _syscalls.write
 
     def write(fd: int, data: Any) -> int:
-        real(fd, data)
-        raise Strike  # as a signal handler does: it is in the pipe, and no count says so
+        if written:
+            real(fd, data)
+        raise Strike  # as a signal handler does: whether it is in the pipe, no count says
 
     given, taken = SOURCES["unix"](ends, CONTENT, MIB), SINKS["unix"](ends)
     Scripted(monkeypatch, "splice", {1: 0, 2: 0})

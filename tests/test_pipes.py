@@ -883,12 +883,12 @@ def test_a_relay_that_stalls_is_not_asked_again_before_it_is_waited_for(
 def test_wake_ups_of_the_source_put_the_sink_in_no_doubt(ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
     """B10: a sink that says EAGAIN, and has room a moment later, is an ordinary one, however often."""
     here, there = ends.unix()
-    sock, far = ends.unix()
+    sock, far = ends.tcp()
     ours = here.fileno()
     Scripted(
         monkeypatch,
         "splice",
-        {n: error(errno.EAGAIN) for n in range(1, 100) if n % 3},
+        {n: error(errno.EAGAIN) for n in range(1, 200) if n % 5},
         only=lambda src, *_: src != ours,
     )
     with gzc.trace() as t:
