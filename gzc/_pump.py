@@ -71,7 +71,8 @@ def pump(mover: Mover, left: float, tally: Tally, observers: Sequence[Callable[[
                         deadline = 0.0
                     continue
                 mover.stalled = False
-            again = max(again // 2, LEAST_TRIES)
+            if again > LEAST_TRIES:
+                again = max(again // 2, LEAST_TRIES)
             tally.waits += 1
             mover.wait()
             _still_here(born)

@@ -30,6 +30,7 @@ class ThroughPipe(Doer, Mover):
     def __init__(self, source: Source, sink: Sink) -> None:
         super().__init__(source, sink)
         self._pipe: Pipe | None = None
+        self._user = object()
         #: What the pipe had given when the last step began: behind it is what the pump has not booked.
         self._told = 0
         self._relays = not isinstance(source, FileSource) and not isinstance(sink, FileSink)
@@ -73,7 +74,7 @@ class ThroughPipe(Doer, Mover):
         sink_fd = self.sink.fileno()
         self.unsure = True
         try:
-            stalled = pipe.relay(source_fd, sink_fd, int(min(left, pipe.capacity)))
+            stalled = pipe.relay(source_fd, sink_fd, pipe.capacity if left >= pipe.capacity else int(left))
         except OSError as exc:
             if pipe.taken == pipe.given:
                 self.blocked_on = self.source
@@ -91,7 +92,7 @@ class ThroughPipe(Doer, Mover):
 
     def _take(self) -> Pipe:
         try:
-            pipe = self._pipe = take()
+            pipe = self._pipe = take(self._user)
         except OSError as exc:  # EMFILE, ENFILE
             raise Declined(f"no pipe to be had: {exc.strerror}", exc) from None
         if pipe.capacity < LEAST:

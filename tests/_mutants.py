@@ -96,8 +96,13 @@ MUTANTS = (
         *("pipes", "d7_ or d6_ or d9_the_sink"),
     ),
     _mutant(
-        "a pipe with bytes in it that nobody has counted does not get into the pool (D7)",
-        *("gzc/_pipe.py", "if wanted and not _syscalls.unread(pipe.reader):", "if wanted:"),
+        "a pipe with bytes in it that nobody has counted does not reach the next client (D7)",
+        *("gzc/_pipe.py", "if pipe.user is user or not _syscalls.unread(pipe.reader):", "if True:"),
+        *("machine", "d7_a_pipe"),
+    ),
+    _mutant(
+        "a pipe that somebody else had meanwhile is asked again (D7)",
+        *("gzc/_pipe.py", "            pipe.user = user\n", "            pipe.user = pipe.user or user\n"),
         *("machine", "d7_a_pipe"),
     ),
     _mutant(

@@ -423,17 +423,35 @@ def _readable(fd: int) -> bool:
         return False
 
 
-def test_d7_a_pipe_with_bytes_in_it_never_gets_into_the_pool(monkeypatch: pytest.MonkeyPatch) -> None:
-    """D7: what is left in it would be the next client's; who gives one back is not asked, but the kernel."""
+def test_d7_a_pipe_with_bytes_in_it_never_reaches_the_next_client(monkeypatch: pytest.MonkeyPatch) -> None:
+    """D7: who gives one back is not asked whether it is empty, nor is a count believed: the kernel is asked."""
     monkeypatch.setattr(_pipe, "_idle", [])
     for counted in (True, False):
-        pipe = _pipe.take()
+        pipe = _pipe.take("one")
         written = _syscalls.write(pipe.writer, b"somebody's")
         if counted:
             pipe.taken += written
         _pipe.give_back(pipe)
-        assert not _pipe._idle
+        assert _pipe._idle == ([] if counted else [pipe])
+        other = _pipe.take("another")
+        assert other is not pipe
+        assert _syscalls.unread(other.reader) == 0
         assert pipe.reader == -1
+        other.close()
+
+
+def test_d7_a_pipe_that_was_another_clients_meanwhile_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_pipe, "_idle", [])
+    pipe = _pipe.take("one")
+    _pipe.give_back(pipe)
+    assert _pipe.take("one") is pipe
+    _pipe.give_back(pipe)
+    assert _pipe.take("another") is pipe
+    _syscalls.write(pipe.writer, b"the other's")
+    _pipe.give_back(pipe)
+    mine = _pipe.take("one")
+    assert mine is not pipe
+    mine.close()
 
 
 @pytest.mark.parametrize("written", [True, False])
@@ -459,14 +477,14 @@ def test_d7_a_pipe_in_doubt_never_gets_into_the_pool(
     exc = raised(Strike, gzc.copy, given.obj, taken.obj)
     assert not exc.transfer.exact
     assert not _pipe._idle
-    assert _pipe.take().reader >= 0
+    assert _pipe.take(None).reader >= 0
 
 
 @pytest.mark.untraced
 def test_d10_our_pipes_are_not_for_programs_started_meanwhile(ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
     """D10: close-on-exec, all of them: one that a child holds open would hold its bytes, and never break."""
     monkeypatch.setattr(_pipe, "_idle", [])
-    pipe = _pipe.take()
+    pipe = _pipe.take(None)
     assert not any(os.get_inheritable(fd) for fd in (pipe.reader, pipe.writer))
     here, _ = ends.stuck()
     copying = ends.spawn(gzc.copy, SOURCES["unix"](ends, CONTENT, MIB).obj, here)

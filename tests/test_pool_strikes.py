@@ -200,7 +200,7 @@ def test_sendfile_into_a_file_moves_nobodys_position(ends: Ends) -> None:
 def test_a_closed_pipe_does_not_reach_the_pool(monkeypatch: pytest.MonkeyPatch) -> None:
     """As in a forked child, whose pipes are closed under the transfers it inherited."""
     monkeypatch.setattr(_pipe, "_idle", [])
-    pipe = _pipe.take()
+    pipe = _pipe.take(None)
     assert _syscalls.write(pipe.writer, b"some") == 4
     pipe.taken += 4
     pipe.close()
