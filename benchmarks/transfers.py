@@ -42,6 +42,8 @@ FEW = (KIB, 64 * KIB, MIB)
 #: Seconds after which a row has no more than the least rounds: on a machine that is busy it is over, all the same.
 ROW, LEAST_ROUNDS = 5.0, 3
 STREAMS = ("tcp", "unix")
+#: Beside whom gzc is put.
+OTHERS = ("stock", "go", "bare", "hand")
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,7 @@ def cells() -> Iterator[Cell]:
 
 def takes_part(name: str, cell: Cell) -> bool:
     """Whether a contender has a way of its own for a pair."""
-    if name == "asyncio":
+    if name in ("asyncio", "hand"):
         return cell.sink in STREAMS and cell.source in (*STREAMS, "file")
     if name == "uvloop":
         return cell.sink in STREAMS and cell.source in STREAMS
@@ -106,7 +108,7 @@ def takes_part(name: str, cell: Cell) -> bool:
 def contenders(report: Report) -> Iterator[dict[str, stage.Actor]]:
     """Their processes, by name; "go again" is Go a second time, whose distance from itself is the noise."""
     with contextlib.ExitStack() as stack:
-        found = {name: stack.enter_context(stage.worker(name)) for name in ("stock", "gzc", "bare", "asyncio")}
+        found = {name: stack.enter_context(stage.worker(name)) for name in ("stock", "gzc", "bare", "hand", "asyncio")}
         if importlib.util.find_spec("uvloop"):
             found["uvloop"] = stack.enter_context(stage.worker("uvloop"))
         else:
@@ -221,10 +223,10 @@ def tables(rows: Sequence[dict[str, Any]], names: Sequence[str]) -> Iterator[Tab
     for row in rows:
         line = [row["name"]]
         for what, noise in (("throughput_ratio", "spread"), ("cpu_ratio", "cpu_spread")):
-            line += [_cell(row[what], name, 2) for name in ("stock", "go", "bare")]
+            line += [_cell(row[what], name, 2) for name in OTHERS]
             line.append(f"±{100 * row[noise]:.0f} %" if noise in row else "–")
         lines.append(line)
-    columns = ["", "speed/stock", "/Go", "/bare", "Go/Go", "CPU/stock", "/Go", "/bare", "Go/Go"]
+    columns = ["", "speed/stock", "/Go", "/bare", "/hand", "Go/Go", "CPU/stock", "/Go", "/bare", "/hand", "Go/Go"]
     yield Table("gzc against others: its throughput over theirs, its CPU over theirs", columns, lines)
 
 
@@ -233,19 +235,16 @@ def _cell(values: dict[str, float], name: str, digits: int) -> str:
 
 
 def summary(rows: Sequence[dict[str, Any]]) -> dict[str, float]:
-    """The goals' figures: geometric means, by family."""
+    """The goals' figures: geometric means, by family, of all, and of large pieces alone."""
+    groups = {family: [row for row in rows if row["family"] == family] for family in (row["family"] for row in rows)}
+    groups |= {"all": list(rows), "64 KiB and more": [row for row in rows if row["piece"] >= 64 * KIB]}
     found = {}
-    for family in dict.fromkeys(row["family"] for row in rows):
-        for other in ("stock", "go", "bare"):
-            mine = [row for row in rows if row["family"] == family and other in row["throughput_ratio"]]
+    for group, members in groups.items():
+        for other in OTHERS:
+            mine = [row for row in members if other in row["throughput_ratio"]]
             if mine:
-                found[f"{family} throughput/{other}"] = geometric_mean(row["throughput_ratio"][other] for row in mine)
-                found[f"{family} cpu/{other}"] = geometric_mean(row["cpu_ratio"][other] for row in mine)
-    for other in ("stock", "go", "bare"):
-        mine = [row for row in rows if other in row["throughput_ratio"]]
-        if mine:
-            found[f"all throughput/{other}"] = geometric_mean(row["throughput_ratio"][other] for row in mine)
-            found[f"all cpu/{other}"] = geometric_mean(row["cpu_ratio"][other] for row in mine)
+                found[f"{group} throughput/{other}"] = geometric_mean(row["throughput_ratio"][other] for row in mine)
+                found[f"{group} cpu/{other}"] = geometric_mean(row["cpu_ratio"][other] for row in mine)
     return found
 
 
@@ -289,7 +288,8 @@ def main(arguments: Sequence[str]) -> int:
     report.notes.append(
         f"Medians of {rounds} rounds ({LEAST_ROUNDS} of a row that takes longer than {ROW:g} s); a ratio is the median"
         f" of the rounds' own. Worker on CPU {stage.WORKER_CPU}, peers on {stage.PEER_CPU}. bare: the same calls in a"
-        " blocking loop. Go/Go: Go against Go."
+        " blocking loop. hand: the same calls in a loop for that one pair, waiting by gevent.socket.wait_read and"
+        " wait_write. Go/Go: Go against Go."
     )
     report.conditions = conditions("transfers", arguments) | report.conditions
     return finish(report, options)

@@ -89,7 +89,7 @@ def bare(source: int, sink: int, kinds: tuple[str, str]) -> Callable[[], int]:
 
 
 def hand(source: int, sink: int, kinds: tuple[str, str]) -> Callable[[], int]:
-    """The same system calls as somebody would write them for this one pair in gevent, who waits where they must."""
+    """The same system calls in a loop that somebody writes for this one pair in gevent: no check, no fairness."""
     from gevent.socket import wait_read, wait_write
 
     src, dst = _gevent_end(kinds[0], source, "rb"), _gevent_end(kinds[1], sink, "wb")
