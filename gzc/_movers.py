@@ -47,23 +47,24 @@ class Mover(ABC):
     #: Errnos that mean "not me", with the evidence.
     declines: ClassVar[Mapping[int, str]] = {}
 
+    #: System calls made, or calls of an object's own methods.
+    calls = 0
+    #: The end that was waited for since the last progress, which the pump clears, and how often before: an EAGAIN of it
+    #: now is suspect.
+    woken: End | None = None
+    _in_vain = 0
+    #: Set with what was delivered: behind it ``blocked_on`` has answered EAGAIN.
+    stalled = False
+    #: Set by the pump when the turn is over before this step, which each transfer has all the same.
+    brief = False
+    #: True from before a call until the pump has booked its result: an exception that lands in
+    #: between (out of a signal handler) leaves it True, and the count is a lower bound (M22).
+    unsure = False
+
     def __init__(self, source: Source, sink: Sink) -> None:
         self.source = source
         self.sink = sink
         self.blocked_on: End = sink
-        #: System calls made, or calls of an object's own methods.
-        self.calls = 0
-        #: The end that was waited for since the last progress, which the pump clears, and how often: an EAGAIN of it
-        #: now is suspect.
-        self.woken: End | None = None
-        self._in_vain = 0
-        #: Set with what was delivered: behind it ``blocked_on`` has answered EAGAIN.
-        self.stalled = False
-        #: Set by the pump when the turn is over before this step, which each transfer has all the same.
-        self.brief = False
-        #: True from before a call until the pump has booked its result: an exception that lands in
-        #: between (out of a signal handler) leaves it True, and the count is a lower bound (M22).
-        self.unsure = False
 
     @abstractmethod
     def __call__(self, left: float) -> int:

@@ -35,10 +35,14 @@ class Transfer(Interruptible):
         The ``Plan`` it runs.
     """
 
+    moved = 0
     _held = b""
     _broken = False
+    _closed = False
+    _lost_count = False
     _ours = (0, 0)
     _running = False
+    _settled = True
 
     def __init__(self, src: object, dst: object, count: SupportsIndex | None = None, *, fallback: bool = True) -> None:
         self._left: float = math.inf
@@ -52,11 +56,7 @@ class Transfer(Interruptible):
         self._fallback = fallback
         self._claims = _hub.Claims()
         self._done = self._left == 0
-        self._closed = False
         self._born = _hub.generation
-        self._lost_count = False
-        self._settled = True
-        self.moved = 0
         self.plan = self._describe()
 
     def _describe(self) -> Plan:
@@ -198,9 +198,10 @@ class Transfer(Interruptible):
                 finally:
                     source.settle(tally.moved + len(self._held))
             self._settled = True
-            with contextlib.suppress(Exception):  # the copy is interrupted already, and by the caller's own
-                for observer in self._observers if late else ():  # positions are set: it may give up the turn
-                    observer(late)
+            if late:
+                with contextlib.suppress(Exception):  # the copy is interrupted already, and by the caller's own
+                    for observer in self._observers:  # positions are set: it may give up the turn
+                        observer(late)
 
     def _ask_at_end(self, source: Source, sink: Sink) -> None:
         """The bytes below have ended: a wrapper's own ``read`` says whether that is the end.
