@@ -181,8 +181,9 @@ class Job:
         self.result = None
         try:
             answer = call(*fds, *args)
-        except OSError:
-            self.result = 0
+        except OSError as exc:
+            if not _syscalls.struck(exc):
+                self.result = 0
             raise
         self.result = answer if isinstance(answer, int) else 0
         return answer

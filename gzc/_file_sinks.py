@@ -164,6 +164,8 @@ class OwnSink(Sink):
         try:
             taken = self._file.write(data)
         except BlockingIOError as exc:
+            if _syscalls.struck(exc):
+                raise
             taken = exc.characters_written or None
         if taken is None:
             raise BlockingIOError("the file is in non-blocking mode and full")

@@ -61,7 +61,7 @@ class FromFile(Doer, Mover):
         try:
             moved = self._call(source_fd, sink_fd, offset, ask)
         except BlockingIOError as exc:
-            if self.doubt():
+            if self.doubt(exc):
                 self.unsure = False
                 raise Declined("the file system answers EAGAIN while the sink is ready", exc) from None
             raise

@@ -89,14 +89,16 @@ class Mover(ABC):
         self._in_vain = self._in_vain + 1 if self.woken is end else 0
         self.woken = end
 
-    def doubt(self) -> bool:
-        """After EAGAIN: whether it can no longer come from ``blocked_on``, which the kernel calls ready."""
-        return self._in_vain >= PATIENCE - 1 and self.woken is self.blocked_on and self.woken.ready()
+    def doubt(self, exc: BlockingIOError) -> bool:
+        """Whether this EAGAIN can no longer come from ``blocked_on``, which the kernel calls ready."""
+        if self._in_vain < PATIENCE - 1 or self.woken is not self.blocked_on or _syscalls.struck(exc):
+            return False
+        return self.woken.ready()
 
     def decline(self, exc: OSError) -> None:
         """Raise ``Declined`` if ``exc`` means "not me"."""
         why = self.declines.get(exc.errno or 0)
-        if why is not None:
+        if why is not None and not _syscalls.struck(exc):
             self.unsure = False
             _syscalls.latch(self.name, exc)
             raise Declined(f"{errno.errorcode[exc.errno or 0]}, {why}", exc) from None

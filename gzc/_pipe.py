@@ -65,7 +65,9 @@ class Pipe:
                     self.taken += taken
                 else:  # the end, or urgent data
                     break
-        except BlockingIOError:
+        except BlockingIOError as exc:
+            if _syscalls.struck(exc):
+                raise
             return True
         return False
 
@@ -75,7 +77,9 @@ class Pipe:
             self.calls += 1
             try:
                 more = _syscalls.splice(source_fd, self.writer, most - self.held)
-            except BlockingIOError:
+            except BlockingIOError as exc:
+                if _syscalls.struck(exc):
+                    raise
                 tries -= 1
                 continue
             if not more:  # the end, or urgent data

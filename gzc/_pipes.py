@@ -53,7 +53,7 @@ class PipeSource(_PipeEnd, Source):
 
     def read(self, count: int) -> bytes:
         if not self.ready():  # it may be in blocking mode
-            raise BlockingIOError
+            _syscalls.would_block()
         return _syscalls.read(self.fileno(), min(count, BLOCK))
 
 
@@ -69,7 +69,7 @@ class PipeSink(_PipeEnd, Sink):
         fd = self.fileno()
         if os.get_blocking(fd):
             if not self.ready():
-                raise BlockingIOError
+                _syscalls.would_block()
             with data[:_PIPE_BUF] as piece:
                 return _syscalls.write(fd, piece)
         return _syscalls.write(fd, data)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from time import monotonic
 
-from . import _hub, _stats
+from . import _hub, _stats, _syscalls
 from ._errors import TransferClosedError
 from ._movers import Mover
 from ._stats import Tally
@@ -43,8 +43,8 @@ def pump(mover: Mover, left: float, tally: Tally, observers: Sequence[Callable[[
                 deadline = turn.deadline
             try:
                 moved = mover(left)
-            except BlockingIOError:
-                if not mover.blocked_on.waitable:
+            except BlockingIOError as exc:
+                if not mover.blocked_on.waitable or _syscalls.struck(exc):
                     raise  # an object of somebody else's in non-blocking mode: what it took only it knows
                 mover.unsure = False
                 if tries > 0 and mover.blocked_on.soon:
@@ -56,13 +56,15 @@ def pump(mover: Mover, left: float, tally: Tally, observers: Sequence[Callable[[
                     return
                 left -= moved
                 tally.moved += moved
+                mover.unsure = False  # at once: CPython 3.10 looks for signals at each jump, too
                 if tries != again:
                     if mover.woken is None:  # it was worth while
                         again = MOST_TRIES
                     tries = again
-                mover.unsure, mover.woken = False, None
+                mover.woken = None
                 for observer in observers:
                     observer(moved)
+                    _still_here(born)
                 if not mover.stalled:
                     if left > 0 and turn is not None and (now := monotonic()) >= deadline:
                         if turn.over(now):

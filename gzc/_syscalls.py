@@ -6,7 +6,6 @@ Counts are the caller's to keep below ``MAX_CALL``.
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import errno
 import fcntl
@@ -16,6 +15,7 @@ import re
 import signal
 import sys
 from collections.abc import Callable, Mapping
+from typing import NoReturn
 
 from gevent import monkey
 
@@ -129,8 +129,11 @@ def resize_pipe(fd: int, size: int) -> int:
     EPERM is no error: over pipe-max-size, or an unprivileged user's share of pipes is used up, and then
     even new pipes have 8 KiB (pipe(7), pipe-user-pages-soft).
     """
-    with contextlib.suppress(OSError):
+    try:
         fcntl.fcntl(fd, _F_SETPIPE_SZ, size)
+    except OSError as exc:
+        if struck(exc):
+            raise
     return int(fcntl.fcntl(fd, _F_GETPIPE_SZ))
 
 
@@ -197,6 +200,11 @@ def byte_at(fd: int, offset: int) -> bool:
     return bool(os.pread(fd, 1, offset))
 
 
+def would_block() -> NoReturn:
+    """Answer as the call would that is not made, because it would block the hub."""
+    raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+
 def answered(exc: BaseException) -> bool:
     """Whether ``exc`` is the kernel's answer to a call made here, and not out of a signal handler.
 
@@ -212,7 +220,13 @@ def answered(exc: BaseException) -> bool:
 
 
 def struck(exc: BaseException) -> bool:
-    """Whether ``exc`` came out of a signal handler, as a TimeoutError of the ``signal.alarm`` idiom does."""
+    """Whether ``exc`` came out of a signal handler, as a TimeoutError of the ``signal.alarm`` idiom does.
+
+    To be asked before an OSError is taken for the kernel's word: a handler that finds its wake-up socket full raises
+    BlockingIOError, and what the call it struck had moved is not nothing.
+    """
+    if answered(exc):
+        return False
     handlers = {_code(signal.getsignal(number)) for number in signal.valid_signals()} - {None}
     step = exc.__traceback__
     while step is not None:

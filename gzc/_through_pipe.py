@@ -54,7 +54,7 @@ class ThroughPipe(Doer, Mover):
         try:
             pipe.given += self._empty(pipe, sink_fd)
         except BlockingIOError as exc:
-            if self.doubt():
+            if self.doubt(exc):
                 raise Declined("the sink answers EAGAIN while it is ready", exc) from None
             raise
         except OSError as exc:
@@ -94,6 +94,8 @@ class ThroughPipe(Doer, Mover):
         try:
             pipe = self._pipe = take(self._user)
         except OSError as exc:  # EMFILE, ENFILE
+            if _syscalls.struck(exc):
+                raise
             raise Declined(f"no pipe to be had: {exc.strerror}", exc) from None
         if pipe.capacity < LEAST:
             raise Declined(f"pipes are down to {pipe.capacity} bytes (pipe-user-pages-soft)")
@@ -111,8 +113,8 @@ class ThroughPipe(Doer, Mover):
             pipe.taken += _syscalls.splice(source_fd, pipe.writer, ask)
             if isinstance(self.sink, FileSink) and pipe.held and not self.sink.swift(pipe.held):
                 self._gather(pipe, source_fd, ask)
-        except BlockingIOError:
-            if self.woken is not self.source or not self.source.ready():
+        except BlockingIOError as exc:
+            if self.woken is not self.source or _syscalls.struck(exc) or not self.source.ready():
                 raise
             self._read(pipe, ask)
         except OSError as exc:
@@ -140,8 +142,8 @@ class ThroughPipe(Doer, Mover):
         self._reading = True
         try:
             data = self.source.read(min(ask, LEAST))
-        except BlockingIOError:  # somebody else was quicker
-            self._reading = False
+        except BlockingIOError as exc:  # somebody else was quicker
+            self._reading = _syscalls.struck(exc)
             raise
         if data:
             pipe.taken += _syscalls.write(pipe.writer, data)
@@ -238,6 +240,8 @@ class ColdFile(ThroughPipe):
         try:
             pipe.taken += int(self.do(self.source.at_hand(self._next, ask), _syscalls.splice, fds, ask, self._next))
         except BlockingIOError as exc:
+            if _syscalls.struck(exc):
+                raise
             self.unsure = False
             raise Declined("the file system answers EAGAIN", exc) from None
         except OSError as exc:

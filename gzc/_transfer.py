@@ -45,6 +45,8 @@ class Transfer(Interruptible):
     _settled = True
 
     def __init__(self, src: object, dst: object, count: SupportsIndex | None = None, *, fallback: bool = True) -> None:
+        self._born = _hub.generation
+        self._claims = _hub.Claims()
         self._left: float = math.inf
         if count is not None:
             self._left = operator.index(count)
@@ -54,9 +56,7 @@ class Transfer(Interruptible):
         self._src = Cursor(src) if isinstance(src, (bytes, bytearray, memoryview)) else src
         self._dst = dst
         self._fallback = fallback
-        self._claims = _hub.Claims()
         self._done = self._left == 0
-        self._born = _hub.generation
         self.plan = self._describe()
 
     def _describe(self) -> Plan:
@@ -273,6 +273,8 @@ class Transfer(Interruptible):
     def __del__(self) -> None:
         if self._held and not self._running:
             self.close()
+        elif _hub.generation == self._born:
+            self._claims.release()  # a strike while it was released would make the next object with that id busy
 
     def __repr__(self) -> str:
         return f"<Transfer {self.moved} bytes moved, {self.in_flight} in flight: {self.plan}>"

@@ -53,7 +53,9 @@ def _until_answered(call: Callable[[int, int], int], src: End | _Bare, dst: End 
     while True:
         try:
             return call(src.fileno(), dst.fileno())
-        except BlockingIOError:
+        except BlockingIOError as exc:
+            if _syscalls.struck(exc):
+                raise
             # "Source empty" and "sink full" are one answer; poll tells which (hard case B13).
             waiting = src if not src.ready() else dst
             doubts = doubts + 1 if waiting.ready() else 0

@@ -298,7 +298,7 @@ MUTANTS = (
     ),
     _mutant(
         "an EAGAIN of the file system is not waited for (B10)",
-        *("gzc/_movers.py", "return self._in_vain >= PATIENCE - 1 and", "return False and"),
+        *("gzc/_movers.py", "return self.woken.ready()", "return False"),
         *("sendfile_cases", "b10_"),
     ),
     _mutant(
@@ -512,6 +512,44 @@ MUTANTS = (
         *("pipes", "relay"),
     ),
     _mutant(
+        "a signal handler's BlockingIOError in a relay is no EAGAIN (M22)",
+        *(
+            "gzc/_pipe.py",
+            "            if _syscalls.struck(exc):\n                raise\n            return True",
+            "            return True",
+        ),
+        *("handlers", "kernels_word"),
+    ),
+    _mutant(
+        "a signal handler's OSError is no refusal of the kernel (M22)",
+        *("gzc/_movers.py", "if why is not None and not _syscalls.struck(exc):", "if why is not None:"),
+        *("handlers", "kernels_word"),
+    ),
+    _mutant(
+        "a signal handler's BlockingIOError is not waited for (M22)",
+        *("gzc/_pump.py", "waitable or _syscalls.struck(exc):", "waitable:"),
+        *("handlers", "kernels_word"),
+    ),
+    _mutant(
+        "a signal handler's TimeoutError is no want of descriptors (M22)",
+        *(
+            "gzc/_through_pipe.py",
+            "            if _syscalls.struck(exc):\n                raise\n            raise Declined(f\"no pipe",
+            "            raise Declined(f\"no pipe",
+        ),
+        *("handlers", "want_of_descriptors"),
+    ),
+    _mutant(
+        "claims go with the transfer",
+        *("gzc/_transfer.py", "            self._claims.release()  # a strike", "            pass  # a strike"),
+        *("handlers", "claims_that"),
+    ),
+    _mutant(
+        "an observer's child does not go on (M19)",
+        *("gzc/_pump.py", "observer(moved)\n                    _still_here(born)\n", "observer(moved)\n"),
+        *("handlers", "observer_that_forks"),
+    ),
+    _mutant(
         "an end is in doubt only by its own wake-ups",
         *("gzc/_movers.py", "self._in_vain + 1 if self.woken is end else 0", "self._in_vain + 1"),
         *("pipes", "doubt"),
@@ -523,7 +561,7 @@ MUTANTS = (
     ),
     _mutant(
         "an EAGAIN that nobody can wait for is raised",
-        *("gzc/_pump.py", "if not mover.blocked_on.waitable:", "if False:"),
+        *("gzc/_pump.py", "if not mover.blocked_on.waitable or", "if"),
         *("errors", "own_blocking_error"),
     ),
     # -- sinks over files --------------------------------------------------------------------------------------------

@@ -702,6 +702,8 @@ print(strikes, inexact)
 
 STORMS = [
     ("unix unix", "KeyboardInterrupt"),
+    ("unix unix", "BlockingIOError"),
+    ("file unix", "BlockingIOError"),
     *itertools.product(
         ("file unix", "bytes unix", "file file", "bytes BytesIO", "file bytearray"),
         ("KeyboardInterrupt", "OSError", "Exception"),

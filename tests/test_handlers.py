@@ -1,0 +1,190 @@
+"""What a signal handler raises is its program's, whatever it looks like; and what a fork leaves running the parent's.
+
+Rules: the handler is a real one; the call that it strikes in is made, or not made, before.
+"""
+
+import errno
+import os
+import signal
+from collections.abc import Callable, Iterator
+from typing import Any, NoReturn
+
+import gevent
+import pytest
+
+import gzc
+from gzc import _from_file, _hub, _pipe, _syscalls
+
+from ._ends import MIB, PATIENCE, Ends, payload, python
+from ._pairs import HEAD, SINKS, SOURCES, raised
+
+CONTENT = payload(MIB + 3)
+
+
+class Stop(BaseException):
+    """An interruption of our own; no Exception, as those of gevent."""
+
+
+SAYS_NOTHING = {
+    "a wake-up socket that is full": BlockingIOError(errno.EAGAIN, "wake-up"),
+    "a file that is not there": FileNotFoundError(errno.ENOENT, "config"),
+    "a file that may not be read": PermissionError(errno.EPERM, "config"),
+    "a bad argument": OSError(errno.EINVAL, "bad"),
+}
+
+
+Alarm = Callable[[BaseException], None]
+
+
+@pytest.fixture
+def alarm() -> Iterator[Alarm]:
+    """Let the handler of SIGUSR1 raise what this is called with."""
+    before = signal.getsignal(signal.SIGUSR1)
+
+    def answer(exc: BaseException) -> None:
+        def handler(number: int, frame: object) -> NoReturn:
+            raise exc
+
+        signal.signal(signal.SIGUSR1, handler)
+
+    yield answer
+    signal.signal(signal.SIGUSR1, before)
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("at", [1, 2, 3])
+@pytest.mark.parametrize("what", SAYS_NOTHING)
+@pytest.mark.parametrize(
+    ("source", "sink", "call"),
+    [
+        ("unix", "unix", "splice"),
+        ("tcp", "tcp", "splice"),
+        ("unix", "/dev/null", "splice"),
+        ("unix", "file wb", "splice"),
+        ("file", "unix", "sendfile"),
+        ("file", "pipe", "splice"),
+        ("file", "file wb", "copy_file_range"),
+    ],
+)
+def test_what_a_signal_handler_raises_is_not_the_kernels_word(
+    ends: Ends,
+    monkeypatch: pytest.MonkeyPatch,
+    alarm: Alarm,
+    source: str,
+    sink: str,
+    call: str,
+    what: str,
+    at: int,
+    when: str,
+) -> None:
+    """M22: taken for EAGAIN, or for "not me", the bytes of the call it struck were lost, or sent twice."""
+    own = SAYS_NOTHING[what]
+    given, taken = SOURCES[source](ends, CONTENT, MIB), SINKS[sink](ends)
+    monkeypatch.setattr(gzc.config, "chunk", 200_000)
+    monkeypatch.setattr(_from_file, "JOB", 200_000)
+    alarm(own)
+    real, calls, struck = getattr(_syscalls, f"_{call}"), 0, 0
+
+    def strikes(*args: Any) -> int:
+        nonlocal calls, struck
+        calls += 1
+        if when == "before" and calls == at:
+            struck = calls
+            signal.raise_signal(signal.SIGUSR1)
+        moved: int = real(*args)
+        if when == "after" and calls >= at and not struck:
+            struck = calls
+            signal.raise_signal(signal.SIGUSR1)
+        return moved
+
+    monkeypatch.setattr(_syscalls, f"_{call}", strikes)
+    transfer = gzc.Transfer(given.obj, taken.obj)
+    with gevent.Timeout(PATIENCE), gzc.trace() as trace:
+        assert raised(type(own), transfer.run) is own
+        assert struck
+        assert trace.refused == []
+        if transfer.exact:
+            assert transfer.run() == len(CONTENT)
+    if transfer.exact:
+        assert taken.content() in (None, HEAD + CONTENT)
+    else:
+        assert source == "file"
+        with pytest.raises(gzc.TransferClosedError, match="twice"):
+            transfer.run()
+
+
+def test_a_timeout_by_signal_is_no_want_of_descriptors(
+    ends: Ends, monkeypatch: pytest.MonkeyPatch, alarm: Alarm
+) -> None:
+    own = TimeoutError("alarm")
+    alarm(own)
+    monkeypatch.setattr(_pipe, "_idle", [])
+    real = _syscalls.make_pipe
+
+    def strikes() -> tuple[int, int]:
+        pair = real()
+        try:
+            signal.raise_signal(signal.SIGUSR1)
+        finally:
+            for fd in pair:
+                os.close(fd)
+        raise AssertionError("the handler raises")
+
+    monkeypatch.setattr(_syscalls, "make_pipe", strikes)
+    given, taken = SOURCES["unix"](ends, CONTENT, MIB), SINKS["unix"](ends)
+    transfer = gzc.Transfer(given.obj, taken.obj)
+    assert raised(TimeoutError, transfer.run) is own
+    monkeypatch.undo()
+    assert transfer.run() == len(CONTENT)
+    assert taken.content() == HEAD + CONTENT
+
+
+def test_claims_that_a_strike_left_go_with_the_transfer(ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next object with that id would be busy for ever."""
+    (here, there), (sock, far) = ends.unix(), ends.unix()
+    there.sendall(b"bytes")
+    there.close()
+    transfer = gzc.Transfer(here, sock)
+
+    def strikes(self: _hub.Claims) -> NoReturn:
+        raise Stop
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_hub.Claims, "release", strikes)
+        with pytest.raises(Stop):
+            transfer.run()
+    assert len(_hub._claims) == 2
+    del transfer
+    assert _hub._claims == {}
+    assert far.recv(9) == b"bytes"
+
+
+FORKED = """
+import os
+from gevent import socket
+import gzc
+a, b = socket.socketpair(); c, d = socket.socketpair()
+a.sendall(b"x" * 100_000); a.shutdown(socket.SHUT_WR)
+mine = os.getpid()
+def observer(count):
+    if os.getpid() == mine:
+        child = os.fork()
+        if child:
+            assert os.waitpid(child, 0)[1] == 0, "the child went on with the parent's copy"
+try:
+    moved = gzc.copy(gzc.observe(b, observer), c, 100_000)
+except gzc.TransferClosedError:
+    os._exit(os.getpid() == mine)
+if os.getpid() != mine:
+    os._exit(1)
+c.close()
+got = 0
+while data := d.recv(100_000):
+    got += len(data)
+print(moved, got)
+"""
+
+
+def test_an_observer_that_forks_leaves_the_copy_to_the_parent() -> None:
+    """D10 M19: the child comes back from it, too, in the middle of the loop."""
+    assert python(FORKED) == "100000 100000\n"
