@@ -53,8 +53,8 @@ class Mover(ABC):
     #: now is suspect.
     woken: End | None = None
     _in_vain = 0
-    #: Set with what was delivered: behind it ``blocked_on`` has answered EAGAIN.
-    stalled = False
+    #: Set with what was delivered: the end that has answered EAGAIN behind it.
+    stalled: End | None = None
     #: Set by the pump when the turn is over before this step, which each transfer has all the same.
     brief = False
     #: True from before a call until the pump has booked its result: an exception that lands in
@@ -91,9 +91,12 @@ class Mover(ABC):
 
     def doubt(self, exc: BlockingIOError) -> bool:
         """Whether this EAGAIN can no longer come from ``blocked_on``, which the kernel calls ready."""
-        if self._in_vain < PATIENCE - 1 or self.woken is not self.blocked_on or _syscalls.struck(exc):
+        if self.woken is not self.blocked_on or _syscalls.struck(exc):
             return False
-        return self.woken.ready()
+        if not self.woken.ready():  # somebody else was quicker
+            self._in_vain = 0
+            return False
+        return self._in_vain >= PATIENCE - 1
 
     def decline(self, exc: OSError) -> None:
         """Raise ``Declined`` if ``exc`` means "not me"."""

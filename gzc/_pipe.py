@@ -54,37 +54,29 @@ class Pipe:
         What sendfile(2) would be, were there one between sockets: as many calls as go without waiting. ``given`` says
         how far it came, also when it raises.
         """
-        splice = _syscalls.splice
+        splice = _syscalls.splice_now
         end, last = self.given + most, self.calls + CALLS
-        try:
-            while self.given < end and self.calls < last:
-                self.calls += 1
-                if self.taken > self.given:
-                    self.given += splice(self.reader, sink_fd, self.taken - self.given)
-                elif taken := splice(source_fd, self.writer, end - self.given):
-                    self.taken += taken
-                else:  # the end, or urgent data
-                    break
-        except BlockingIOError as exc:
-            if _syscalls.struck(exc):
-                raise
-            return True
-        return False
+        moved = 1
+        while self.given < end and self.calls < last and moved > 0:
+            self.calls += 1
+            if self.taken > self.given:
+                if (moved := splice(self.reader, sink_fd, self.taken - self.given)) > 0:
+                    self.given += moved
+            elif (moved := splice(source_fd, self.writer, end - self.given)) > 0:
+                self.taken += moved
+        return moved < 0  # 0 is the end, or urgent data
 
     def fill(self, source_fd: int, most: int, tries: int) -> None:
         """Fill it up to ``most`` bytes, until EAGAIN has come ``tries`` times, or the end."""
         while tries and self.held < most:
             self.calls += 1
-            try:
-                more = _syscalls.splice(source_fd, self.writer, most - self.held)
-            except BlockingIOError as exc:
-                if _syscalls.struck(exc):
-                    raise
-                tries -= 1
-                continue
+            more = _syscalls.splice_now(source_fd, self.writer, most - self.held)
             if not more:  # the end, or urgent data
                 break
-            self.taken += more
+            if more > 0:
+                self.taken += more
+            else:
+                tries -= 1
 
     def drain(self) -> bytes:
         """Take out what is in it."""

@@ -6,6 +6,7 @@ it moves, nor between what.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from time import monotonic
 
@@ -62,17 +63,17 @@ def pump(mover: Mover, left: float, tally: Tally, observers: Sequence[Callable[[
                         again = MOST_TRIES
                     tries = again
                 mover.woken = None
-                for observer in observers:
-                    observer(moved)
+                if observers:
+                    tell(observers, moved)
                     _still_here(born)
-                if not mover.stalled:
+                if mover.stalled is None:
                     if left > 0 and turn is not None and (now := monotonic()) >= deadline:
                         if turn.over(now):
                             _hub.breathe()
                             _still_here(born)
                         deadline = 0.0
                     continue
-                mover.stalled = False
+                mover.blocked_on, mover.stalled = mover.stalled, None
             if again > LEAST_TRIES:
                 again = max(again // 2, LEAST_TRIES)
             tally.waits += 1
@@ -81,6 +82,18 @@ def pump(mover: Mover, left: float, tally: Tally, observers: Sequence[Callable[[
             deadline = 0.0  # a new iteration has a budget of its own: ask for it
     finally:
         _stats.fold(tally)
+
+
+def tell(observers: Sequence[Callable[[int], None]], count: int) -> None:
+    """Each observer hears of ``count`` bytes, whatever one of them raises."""
+    for number, observer in enumerate(observers):
+        try:
+            observer(count)
+        except BaseException:
+            for other in observers[number + 1 :]:
+                with contextlib.suppress(Exception):
+                    other(count)
+            raise
 
 
 def _still_here(born: int) -> None:

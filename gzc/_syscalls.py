@@ -100,6 +100,16 @@ def splice(src: int, dst: int, count: int, offset_src: int | None = None, offset
     return _splice(src, dst, count, offset_src, offset_dst, _SPLICE_FLAGS)
 
 
+def splice_now(src: int, dst: int, count: int) -> int:
+    """The same, and -1 for EAGAIN: to raise it through another frame and look where it came from costs 0.5 us."""
+    try:
+        return _splice(src, dst, count, None, None, _SPLICE_FLAGS)
+    except BlockingIOError as exc:
+        if exc.__traceback__ is not None and exc.__traceback__.tb_next is not None and struck(exc):
+            raise
+        return -1
+
+
 def tee(src: int, dst: int, count: int) -> int:
     """tee(2) between two pipes, without waiting; Python has no ``os.tee``."""
     if _tee is None:

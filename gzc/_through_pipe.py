@@ -69,7 +69,12 @@ class ThroughPipe(Doer, Mover):
         """
         told, calls = pipe.given, pipe.calls
         self.blocked_on = self.source
-        source_fd = self.source.fileno()
+        try:
+            source_fd = self.source.fileno()
+        except (OSError, ValueError) as exc:  # closed meanwhile: what it gave before goes first
+            if pipe.taken == told or _syscalls.struck(exc):
+                raise
+            return False
         self.blocked_on = self.sink
         sink_fd = self.sink.fileno()
         self.unsure = True
@@ -85,9 +90,8 @@ class ThroughPipe(Doer, Mover):
             raise
         finally:
             self.calls += pipe.calls - calls
-        if pipe.taken == pipe.given:
-            self.blocked_on = self.source
-        self.stalled = stalled and pipe.given > told
+        if stalled and pipe.given > told:
+            self.stalled = self.sink if pipe.taken > pipe.given else self.source
         return pipe.given > told
 
     def _take(self) -> Pipe:

@@ -21,7 +21,7 @@ from ._errors import BusyError, NotZeroCopyError, TransferClosedError
 from ._memory import Cursor, MemorySource
 from ._movers import Declined, Head, Mover, UserSpace
 from ._opaque import opaque_source
-from ._pump import pump
+from ._pump import pump, tell
 from ._routes import Plan, plan
 from ._signature import Interruptible, sign
 
@@ -168,7 +168,7 @@ class Transfer(Interruptible):
         """Run one mover to its end, and settle what went past both ends, whatever ended it."""
         if source.limit is not None:
             left = min(left, source.limit)
-        tally, late = _stats.Tally(mover, left), 0
+        tally, late, declined = _stats.Tally(mover, left), 0, False
         self._settled = False  # a signal handler may strike in the ``finally``, too
         try:
             if source.identity is not None and sink.identity not in (None, source.identity):
@@ -179,14 +179,17 @@ class Transfer(Interruptible):
                     sink.reserve(amount)
             pump(mover, left, tally, self._observers)
         except BaseException as exc:
+            declined = isinstance(exc, Declined)
             if mover.unsure:
                 late = self._book_late(mover, exc, tally)
-            if mover.blocked_on is source and not isinstance(exc, Declined):
+            if mover.blocked_on is source and not declined:
                 # A reset is told once, maybe while the pipe is filled further: what came before it goes first.
                 self._broken = _syscalls.answered(exc)
                 source.fail(exc)
             raise
         finally:
+            if mover.unsure:  # nobody could know, or a signal struck while it was asked
+                self._lost_count = True
             self.moved += tally.moved
             self._left -= tally.moved
             held = mover.close()
@@ -198,10 +201,10 @@ class Transfer(Interruptible):
                 finally:
                     source.settle(tally.moved + len(self._held))
             self._settled = True
-            if late:
-                with contextlib.suppress(Exception):  # the copy is interrupted already, and by the caller's own
-                    for observer in self._observers:  # positions are set: it may give up the turn
-                        observer(late)
+            if late:  # positions are set: an observer may give up the turn
+                # Unless another mover goes on, the copy is interrupted already, and by the caller's own.
+                with contextlib.nullcontext() if declined else contextlib.suppress(Exception):
+                    tell(self._observers, late)
 
     def _ask_at_end(self, source: Source, sink: Sink) -> None:
         """The bytes below have ended: a wrapper's own ``read`` says whether that is the end.
@@ -216,10 +219,9 @@ class Transfer(Interruptible):
         """``exc`` struck between a call and its booking: find out what the call did, or admit not to know."""
         late = mover.despite(exc)
         if late is None:
-            self._lost_count = True
             return 0
-        mover.unsure = False
         tally.moved += late
+        mover.unsure = False
         _stats.book(mover.name, 0, late, 0)
         return late
 

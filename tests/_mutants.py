@@ -298,7 +298,7 @@ MUTANTS = (
     ),
     _mutant(
         "an EAGAIN of the file system is not waited for (B10)",
-        *("gzc/_movers.py", "return self.woken.ready()", "return False"),
+        *("gzc/_movers.py", "return self._in_vain >= PATIENCE - 1", "return False"),
         *("sendfile_cases", "b10_"),
     ),
     _mutant(
@@ -331,8 +331,8 @@ MUTANTS = (
         "both ends are settled when it is interrupted (D6)",
         *(
             "gzc/_transfer.py",
-            "            raise\n        finally:\n            self.moved += tally.moved",
-            "            raise\n        else:\n            self.moved += tally.moved",
+            "            raise\n        finally:\n            if mover",
+            "            raise\n        else:\n            if mover",
         ),
         *("copy", "position_after"),
     ),
@@ -484,7 +484,7 @@ MUTANTS = (
     ),
     _mutant(
         "an EAGAIN behind what a step moved is waited for",
-        *("gzc/_pump.py", "                if not mover.stalled:\n", "                if True:\n"),
+        *("gzc/_pump.py", "                if mover.stalled is None:\n", "                if True:\n"),
         *("pump", "eagain_behind"),
     ),
     _mutant(
@@ -494,7 +494,7 @@ MUTANTS = (
     ),
     _mutant(
         "a relay is bounded in calls",
-        *("gzc/_pipe.py", "while self.given < end and self.calls < last:", "while self.given < end:"),
+        *("gzc/_pipe.py", "self.given < end and self.calls < last and", "self.given < end and"),
         *("pipes", "relay"),
     ),
     _mutant(
@@ -514,9 +514,9 @@ MUTANTS = (
     _mutant(
         "a signal handler's BlockingIOError in a relay is no EAGAIN (M22)",
         *(
-            "gzc/_pipe.py",
-            "            if _syscalls.struck(exc):\n                raise\n            return True",
-            "            return True",
+            "gzc/_syscalls.py",
+            "exc.__traceback__.tb_next is not None and struck(exc)",
+            "False",
         ),
         *("handlers", "kernels_word"),
     ),
@@ -534,8 +534,8 @@ MUTANTS = (
         "a signal handler's TimeoutError is no want of descriptors (M22)",
         *(
             "gzc/_through_pipe.py",
-            "            if _syscalls.struck(exc):\n                raise\n            raise Declined(f\"no pipe",
-            "            raise Declined(f\"no pipe",
+            '            if _syscalls.struck(exc):\n                raise\n            raise Declined(f"no pipe',
+            '            raise Declined(f"no pipe',
         ),
         *("handlers", "want_of_descriptors"),
     ),
@@ -546,8 +546,38 @@ MUTANTS = (
     ),
     _mutant(
         "an observer's child does not go on (M19)",
-        *("gzc/_pump.py", "observer(moved)\n                    _still_here(born)\n", "observer(moved)\n"),
+        *("gzc/_pump.py", ", moved)\n                    _still_here(born)\n", ", moved)\n"),
         *("handlers", "observer_that_forks"),
+    ),
+    _mutant(
+        "a sink whose room somebody else takes is in no doubt",
+        *("gzc/_movers.py", "            self._in_vain = 0\n            return False\n", "            return False\n"),
+        *("pipes", "room_somebody_else"),
+    ),
+    _mutant(
+        "what a source gave before it was closed is delivered",
+        *("gzc/_through_pipe.py", "if pipe.taken == told or _syscalls.struck(exc):", "if True:"),
+        *("pipes", "before_it_was_closed"),
+    ),
+    _mutant(
+        "what an observer raises is not the source's",
+        *("gzc/_through_pipe.py", "self.stalled = self.sink if", "self.blocked_on = self.stalled = self.sink if"),
+        *("pipes", "observer_raises"),
+    ),
+    _mutant(
+        "a count that was struck while it was made up is not exact (M22)",
+        *("gzc/_transfer.py", "            if mover.unsure:  # nobody", "            if False:  # nobody"),
+        *("pipes", "hid_while"),
+    ),
+    _mutant(
+        "an observer may interrupt a copy that is refused",
+        *("gzc/_transfer.py", "contextlib.nullcontext() if declined else contextlib.suppress", "contextlib.suppress"),
+        *("pipes", "hear_what_was"),
+    ),
+    _mutant(
+        "every observer hears, whatever another one raises",
+        *("gzc/_pump.py", "for other in observers[number + 1 :]:", "for other in ():"),
+        *("pump", "every_observer"),
     ),
     _mutant(
         "an end is in doubt only by its own wake-ups",

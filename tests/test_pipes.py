@@ -24,7 +24,7 @@ from gevent import socket as gsocket
 from gevent.fileobject import FileObjectPosix
 
 import gzc
-from gzc import _pipe, _syscalls
+from gzc import _hub, _pipe, _syscalls
 
 from ._ends import KIB, MIB, PATIENCE, Ends, Ticker, error, open_fds_unchanged, payload, python
 from ._pairs import HEAD, SINKS, SOURCES, Scripted, feeding_pipe, is_fifo, pipe_peer, pipes_open, raised
@@ -497,7 +497,7 @@ import os, resource, sys
 import gevent
 from gevent import socket
 import gzc
-from gzc import _pipe, _syscalls, _pump, _movers, _transfer
+from gzc import _hub, _pipe, _syscalls, _pump, _movers, _transfer
 for name in gzc.__all__:
     getattr(gzc, name)
 resource.setrlimit(resource.RLIMIT_NOFILE, (4096, 4096))
@@ -900,6 +900,116 @@ def test_wake_ups_of_the_source_put_the_sink_in_no_doubt(ends: Ends, monkeypatch
         there.close()
         assert copying.get(timeout=PATIENCE) == 140
     assert t.refused == []
+
+
+@pytest.mark.parametrize("open_", [lambda fd: open(fd, "rb", 0), lambda fd: FileObjectPosix(fd, "rb", 0), "unix"])
+def test_what_a_source_gave_before_it_was_closed_is_delivered(ends: Ends, open_: Any) -> None:
+    if open_ == "unix":
+        src, there = ends.unix()
+        there.sendall(CONTENT[:5000])
+    else:
+        reader, writer = os.pipe()
+        src = ends.keep(open_(reader))
+        os.write(writer, CONTENT[:5000])
+        os.close(writer)
+    sock, peer = ends.stuck()
+    transfer = gzc.Transfer(src, sock, 5000)
+    copying = ends.spawn(transfer.run)
+    gevent.sleep(0.01)
+    src.close()
+    peer.start()
+    assert copying.get(timeout=PATIENCE) == 5000
+
+
+class Own(Exception):
+    pass
+
+
+def test_what_an_observer_raises_is_not_the_sources(ends: Ends) -> None:
+    """Nor a kill while the turn is given back: a wrapper's ``read`` would not have met it."""
+    given, taken = SOURCES["unix"](ends, CONTENT[:5000], MIB), SINKS["unix"](ends)
+
+    def observer(count: int) -> None:
+        raise Own
+
+    asked: list[BaseException] = []
+    source = gzc.source(given.obj).failing(lambda exc: asked.append(exc) or exc)  # type: ignore[func-returns-value]
+    raised(Own, gzc.copy, source, gzc.sink(taken.obj).observing(observer))
+    assert asked == []
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_observers_hear_what_was_delivered_before_a_refusal_and_may_interrupt(
+    ends: Ends, monkeypatch: pytest.MonkeyPatch, first: bool
+) -> None:
+    """As at any other step: what one raises ends the copy, and another one hears all the same."""
+    given, taken = SOURCES["unix"](ends, CONTENT, MIB), SINKS["unix"](ends)
+    ours = given.obj.fileno()
+    Scripted(monkeypatch, "splice", {4: error(errno.EINVAL)}, others=1000, only=lambda src, *_: src != ours)
+    told: list[int] = []
+
+    def quota(count: int) -> None:
+        if count == 3000:
+            raise Own
+
+    sink = gzc.sink(taken.obj)
+    sink = sink.observing(quota).observing(told.append) if first else sink.observing(told.append).observing(quota)
+    transfer = gzc.Transfer(given.obj, sink)
+    raised(Own, transfer.run)
+    assert (told, transfer.moved, transfer.exact) == ([3000], 3000, True)
+    monkeypatch.undo()
+    assert transfer.run() == len(CONTENT) == sum(told)
+    assert taken.content() == HEAD + CONTENT
+
+
+def test_a_count_that_a_signal_hid_while_it_was_made_up_is_not_exact(
+    ends: Ends, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """M22: an error behind delivered bytes, and a strike while gzc asks the pipe how many these were."""
+    given, taken = SOURCES["unix"](ends, CONTENT, MIB), SINKS["unix"](ends)
+    Scripted(monkeypatch, "splice", {3: error(errno.ECONNRESET)}, others=1000)
+    transfer = gzc.Transfer(given.obj, taken.obj)
+
+    def strikes(fd: int) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(_pipe, "_idle", [])
+    with monkeypatch.context() as patch:
+        real, asked = _syscalls.unread, []
+
+        def unread(fd: int) -> int:
+            asked.append(fd)
+            return real(fd) if len(asked) == 1 else strikes(fd)  # the first is of the pipe that is taken
+
+        patch.setattr(_syscalls, "unread", unread)
+        raised(KeyboardInterrupt, transfer.run)
+    assert len(asked) == 2
+    assert transfer.moved == 0
+    assert not transfer.exact
+    with pytest.raises(gzc.TransferClosedError, match="twice"):
+        transfer.run()
+    transfer.close()
+
+
+@pytest.mark.parametrize("ready", [True, False])
+def test_a_sink_whose_room_somebody_else_takes_is_in_no_doubt(
+    ends: Ends, monkeypatch: pytest.MonkeyPatch, ready: bool
+) -> None:
+    """B10: woken in vain, and full again when it is asked: another process writes there, too."""
+    given, taken = SOURCES["unix"](ends, CONTENT, MIB), SINKS["tcp"](ends)
+    ours = given.obj.fileno()
+    Scripted(
+        monkeypatch,
+        "splice",
+        {n: error(errno.EAGAIN) for n in range(1, 13)},
+        only=lambda src, *_: src != ours,
+    )
+    answers = iter([False] * 5)
+    monkeypatch.setattr(_hub, "ready", lambda fd, direction: ready or next(answers, True))
+    with gzc.trace() as t:
+        assert gzc.copy(given.obj, taken.obj) == len(CONTENT)
+    assert bool(t.refused) == ready
+    assert taken.content() == HEAD + CONTENT
 
 
 # -- pipes are held only while bytes are in them -----------------------------------------------------------

@@ -5,6 +5,8 @@ Rules: no kernel here; a mover that plays a script, and ends that count how ofte
 
 from typing import Any
 
+import pytest
+
 from gzc import _pump, _stats
 from gzc._endpoint import Sink, Source
 from gzc._movers import Mover
@@ -38,7 +40,7 @@ class _Script(Mover):
         self.blocked_on = self.source if step == SOURCE else self.sink
         if step in (SOURCE, SINK):
             raise BlockingIOError
-        self.stalled = isinstance(step, Stalled)
+        self.stalled = self.source if isinstance(step, Stalled) else None
         return int(step)
 
     def despite(self, exc: BaseException) -> int | None:
@@ -96,6 +98,21 @@ def test_an_eagain_behind_what_a_step_moved_is_waited_for_without_another_call()
     assert mover.log == [7, WAIT, BIG, 5, WAIT, SOURCE, WAIT, BIG, 0]
     assert told == [7, BIG, 5, BIG]
     assert (tally.moved, tally.waits) == (sum(told), 3)
+
+
+def test_every_observer_hears_whatever_another_one_raises() -> None:
+    told: list[int] = []
+
+    def first(count: int) -> None:
+        raise KeyError(count)
+
+    def last(count: int) -> None:
+        told.append(-count)
+        raise ValueError
+
+    with pytest.raises(KeyError, match="5"):
+        _pump.tell([told.append, first, told.append, last, told.append], 5)
+    assert told == [5, 5, -5, 5]
 
 
 def test_an_end_that_is_woken_in_vain_is_waited_for_at_once() -> None:
