@@ -1,7 +1,7 @@
 """The loop.
 
-Rules of this file: the only loop over bytes, and the only place that counts them. It does not know what
-it moves, nor between what.
+Rules of this file: the only loop of a copy, and the only place that books bytes, waits, and gives the turn back. It
+does not know what it moves, nor between what.
 """
 
 from __future__ import annotations
