@@ -105,7 +105,9 @@ class Job:
         pool = _pool()
         try:
             copies = _duplicate(fds)
-        except OSError:  # EMFILE: no reason to fail, or EBADF, which the call says itself
+        except OSError as exc:  # EMFILE: no reason to fail, or EBADF, which the call says itself
+            if _syscalls.struck(exc):
+                raise
             return self._booked(call, fds, args)
         self.result = None
         try:

@@ -205,5 +205,7 @@ def source_below(file: Any) -> Source:
         return OpaqueSource(file, "device or directory", getattr(file, "read1", file.read))
     try:
         return (DirectSource if flags & O_DIRECT else FileSource)(file, status)
-    except OSError:  # a FUSE file opened as a stream
+    except OSError as exc:  # a FUSE file opened as a stream
+        if _syscalls.struck(exc):
+            raise
         return OpaqueSource(file, "file that cannot seek", file.read)

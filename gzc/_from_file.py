@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 
-from . import _syscalls
+from . import _declines, _syscalls
 from ._config import config
 from ._disk import PIECE, Doer, Storage
 from ._endpoint import Sink, Source
@@ -107,7 +107,7 @@ class Sendfile(_FromCache):
     """sendfile(2), from a regular file to a stream socket or /dev/null."""
 
     name = "sendfile"
-    declines = _syscalls.SENDFILE_DECLINES
+    declines = _declines.SENDFILE
 
     def _call(self, source_fd: int, sink_fd: int, offset: int, count: int) -> int:
         return _syscalls.sendfile(sink_fd, source_fd, offset, count)
@@ -117,7 +117,7 @@ class SpliceFile(_FromCache):
     """splice(2), from a regular file into somebody else's pipe."""
 
     name = "splice"
-    declines = _syscalls.SPLICE_DECLINES
+    declines = _declines.SPLICE
 
     def _call(self, source_fd: int, sink_fd: int, offset: int, count: int) -> int:
         return _syscalls.splice(source_fd, sink_fd, count, offset)
@@ -164,7 +164,7 @@ class CopyRange(FileToFile):
     """copy_file_range(2), which may share extents or let a server copy."""
 
     name = "copy_file_range"
-    declines = _syscalls.COPY_RANGE_DECLINES
+    declines = _declines.COPY_RANGE
 
     def _copy(self, source_fd: int, sink_fd: int, offset: int, count: int, where: int, inline: bool) -> int:
         return int(self.do(inline, _syscalls.copy_file_range, (source_fd, sink_fd), count, offset, where))
@@ -174,7 +174,7 @@ class SendfileToFile(FileToFile):
     """sendfile(2) between regular files; it writes at the position of the sink's descriptor."""
 
     name = "sendfile"
-    declines = _syscalls.SENDFILE_DECLINES
+    declines = _declines.SENDFILE
 
     def _copy(self, source_fd: int, sink_fd: int, offset: int, count: int, where: int, inline: bool) -> int:
         return int(self.do(inline, _syscalls.sendfile_to_file, (sink_fd, source_fd), offset, count, where))

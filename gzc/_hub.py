@@ -200,7 +200,7 @@ def turn() -> Turn | None:
     return found
 
 
-# (id of the end, direction) -> a token of the transfer that holds it. The transfer keeps the end alive, so
+# (id of the end, direction) -> the claims of the transfer that holds it. The transfer keeps the end alive, so
 # the id stays true; ``setdefault`` is one atomic step also between native threads.
 _claims: dict[tuple[int, str], object] = {}
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import os
-from functools import partial
 from socket import AF_INET, AF_INET6, AF_UNIX, SOCK_STREAM
 from typing import Any
 
@@ -30,10 +29,12 @@ class _SocketEnd(End):
         self._sock = sock
         self._file = file
         self.fileno = sock.fileno  # asked at every call, without a detour
-        self.wait = partial(_hub.wait, sock, self.direction)  # type: ignore[method-assign]
 
     def check(self) -> None:
         _hub.check_socket(self._sock, self.direction)
+
+    def wait(self) -> None:
+        _hub.wait(self._sock, self.direction)
 
     def despite(self, exc: BaseException) -> int | None:
         return 0 if _syscalls.answered(exc) else None

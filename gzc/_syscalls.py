@@ -1,4 +1,4 @@
-"""The system calls gzc makes below an object, what this kernel has of them, and which errnos mean "not me".
+"""The system calls gzc makes below an object, and what this kernel has of them.
 
 Rules of this file: nobody else calls them. No policy, no loop, no waiting; an OSError goes up as it came.
 Counts are the caller's to keep below ``MAX_CALL``.
@@ -27,33 +27,6 @@ _SPLICE_FLAGS = getattr(os, "SPLICE_F_MOVE", 0) | getattr(os, "SPLICE_F_NONBLOCK
 _NOWAIT = getattr(os, "RWF_NOWAIT", 0)
 _F_SETPIPE_SZ, _F_GETPIPE_SZ = 1031, 1032
 _FIONREAD = 0x541B
-
-# Errnos that mean "this call cannot serve this pair": nothing moved, go on another way from the same
-# offset. Everything else (EIO, ENOSPC, EPIPE, ECONNRESET ...) is the truth about the disk or the peer:
-# hiding it behind a second method can turn a reported disk error into good-looking wrong data.
-_ALWAYS: Mapping[int, str] = {
-    errno.EINVAL: "not supported for these two (procfs since Linux 5.10, /dev/full, O_DIRECT, O_APPEND)",
-    errno.EOPNOTSUPP: "the file system refuses",
-    errno.ENOSYS: "not in this kernel or sandbox",
-    errno.EPERM: "a sandbox (seccomp), security module or file attribute refuses",
-}
-SENDFILE_DECLINES: Mapping[int, str] = {
-    **_ALWAYS,
-    errno.ESPIPE: "the source is not seekable",
-    errno.EOVERFLOW: "the offset is beyond what the call can express here",
-    errno.EACCES: "the file may not be opened once more",
-    errno.ENOENT: "no /proc to open the file once more",
-    errno.ENODATA: "the file system answers ENODATA (Lustre; cpython#139416)",
-}
-SPLICE_DECLINES: Mapping[int, str] = {**_ALWAYS, errno.ESPIPE: "an offset was given for a pipe"}
-COPY_RANGE_DECLINES: Mapping[int, str] = {
-    **_ALWAYS,
-    errno.EXDEV: "two file systems (Linux 5.19 and later)",
-    errno.ETXTBSY: "a swap file",
-    errno.EACCES: "refused (CephFS before Linux 4.20)",
-    errno.EBADF: "opened with O_APPEND",
-    errno.EOVERFLOW: "the offset is beyond what the call can express here",
-}
 
 
 def _unavailable(*_: object, **__: object) -> int:
@@ -196,7 +169,9 @@ def cached_at(fd: int, offset: int) -> bool:
     """
     try:
         os.preadv(fd, (bytearray(1),), offset, _NOWAIT)
-    except OSError:
+    except OSError as exc:
+        if struck(exc):
+            raise
         return False
     return True
 

@@ -6,7 +6,7 @@ has one cause; it is given back before the source is waited for; what it holds i
 
 from __future__ import annotations
 
-from . import _syscalls
+from . import _declines, _syscalls
 from ._config import config
 from ._disk import PIECE, Doer, Storage
 from ._endpoint import Sink, Source
@@ -25,7 +25,7 @@ class ThroughPipe(Doer, Mover):
     """splice(2) from a socket or pipe through a pipe of our own."""
 
     name = "splice"
-    declines = _syscalls.SPLICE_DECLINES
+    declines = _declines.SPLICE
 
     def __init__(self, source: Source, sink: Sink) -> None:
         super().__init__(source, sink)

@@ -275,7 +275,7 @@ class Transfer(Interruptible):
     def __del__(self) -> None:
         if self._held and not self._running:
             self.close()
-        elif _hub.generation == self._born:
+        else:
             self._claims.release()  # a strike while it was released would make the next object with that id busy
 
     def __repr__(self) -> str:

@@ -385,22 +385,22 @@ MUTANTS = (
     # -- what the kernel says ----------------------------------------------------------------------------------------
     _mutant(
         "EIO is never hidden behind another way (C8, L11)",
-        *("gzc/_syscalls.py", 'errno.EPERM: "a sandbox', 'errno.EIO: "",\n    errno.EPERM: "a sandbox'),
+        *("gzc/_declines.py", 'errno.EPERM: "a sandbox', 'errno.EIO: "",\n    errno.EPERM: "a sandbox'),
         *("sendfile_cases", "l11_m3"),
     ),
     _mutant(
         "EPIPE is never hidden behind another way (M3)",
-        *("gzc/_syscalls.py", 'errno.EPERM: "a sandbox', 'errno.EPIPE: "",\n    errno.EPERM: "a sandbox'),
+        *("gzc/_declines.py", 'errno.EPERM: "a sandbox', 'errno.EPIPE: "",\n    errno.EPERM: "a sandbox'),
         *("sendfile_cases", "l11_m3"),
     ),
     _mutant(
         "EINVAL is another way's turn (F1)",
-        *("gzc/_syscalls.py", '    errno.EINVAL: "not supported', '    -1: "not supported'),
+        *("gzc/_declines.py", '    errno.EINVAL: "not supported', '    -1: "not supported'),
         *("scripted_kernel", "every_decline"),
     ),
     _mutant(
         "EXDEV is another way's turn (C2)",
-        *("gzc/_syscalls.py", "    errno.EXDEV:", "    -2:"),
+        *("gzc/_declines.py", "    errno.EXDEV:", "    -2:"),
         *("scripted_kernel", "every_decline"),
     ),
     _mutant(

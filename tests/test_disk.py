@@ -18,7 +18,7 @@ import subprocess
 import sys
 import time
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
@@ -594,6 +594,26 @@ def test_an_interruption_waits_for_the_call_and_counts_it(
     assert taken.content() == HEAD + content
 
 
+def _late(
+    ends: Ends,
+    monkeypatch: pytest.MonkeyPatch,
+    source: str,
+    content: bytes,
+    sink: Any,
+    call: str,
+    observer: Callable[[int], None],
+) -> gzc.Transfer:
+    """A transfer that was interrupted in its first call, which came back during the grace."""
+    src = content if source == "bytes" else SOURCES[source](ends, content, MIB).obj
+    held = Held(monkeypatch, call)
+    transfer = gzc.Transfer(gzc.observe(src, observer), sink)
+    copying = ends.spawn(raised, gevent.Timeout, transfer.run)
+    held.wait_begun()
+    gevent.spawn_later(0.05, held.go.set)
+    copying.kill(gevent.Timeout(), timeout=PATIENCE)
+    return transfer
+
+
 @pytest.mark.usefixtures("remote")
 @pytest.mark.parametrize(("source", "sink", "call"), ROUTES)
 def test_an_observer_hears_of_what_an_interrupted_call_moved(
@@ -601,14 +621,8 @@ def test_an_observer_hears_of_what_an_interrupted_call_moved(
 ) -> None:
     """The sum of what it is told is the return value, also when the call came back during the grace."""
     content = payload(MIB + 3)
-    src = content if source == "bytes" else SOURCES[source](ends, content, MIB).obj
-    held = Held(monkeypatch, call)
     told: list[int] = []
-    transfer = gzc.Transfer(gzc.observe(src, told.append), SINKS[sink](ends).obj)
-    copying = ends.spawn(raised, gevent.Timeout, transfer.run)
-    held.wait_begun()
-    gevent.spawn_later(0.05, held.go.set)
-    copying.kill(gevent.Timeout(), timeout=PATIENCE)
+    transfer = _late(ends, monkeypatch, source, content, SINKS[sink](ends).obj, call, told.append)
     assert sum(told) == transfer.moved > 0
     assert transfer.run() == sum(told) == len(content)
 
@@ -620,22 +634,16 @@ def test_an_observer_that_writes_to_the_file_itself_writes_behind_what_came_late
 ) -> None:
     """It is told once the positions are set, and may give up the turn; a resumed run goes on behind its line."""
     content = payload(MIB + 3)
-    src = content if source == "bytes" else SOURCES[source](ends, content, MIB).obj
-    held = Held(monkeypatch, call)
     taken = SINKS[sink](ends)
     marks: list[int] = []
 
     def observer(count: int) -> None:
-        if not marks and transfer.moved:
+        if not marks:
             gevent.sleep(0)
             marks.append(taken.obj.tell())
             taken.obj.write(b"mark")
 
-    transfer = gzc.Transfer(gzc.observe(src, observer), taken.obj)
-    copying = ends.spawn(raised, gevent.Timeout, transfer.run)
-    held.wait_begun()
-    gevent.spawn_later(0.05, held.go.set)
-    copying.kill(gevent.Timeout(), timeout=PATIENCE)
+    transfer = _late(ends, monkeypatch, source, content, taken.obj, call, observer)
     assert transfer.moved > 0
     assert transfer.exact
     assert marks == [len(HEAD) + transfer.moved]

@@ -28,6 +28,7 @@ FLOORS = {
     "_errors": 0,
     "_config": 0,
     "_buffer": 0,
+    "_declines": 0,
     "_places": 0,
     "_signature": 0,
     "_syscalls": 1,

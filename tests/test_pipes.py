@@ -914,11 +914,13 @@ def test_what_a_source_gave_before_it_was_closed_is_delivered(ends: Ends, open_:
         os.close(writer)
     sock, peer = ends.stuck()
     transfer = gzc.Transfer(src, sock, 5000)
-    copying = ends.spawn(transfer.run)
-    gevent.sleep(0.01)
-    src.close()
-    peer.start()
-    assert copying.get(timeout=PATIENCE) == 5000
+    with gzc.trace() as t:
+        copying = ends.spawn(transfer.run)
+        gevent.sleep(0.01)
+        src.close()
+        peer.start()
+        assert copying.get(timeout=PATIENCE) == 5000
+    assert t.bytes["splice"] == 5000
 
 
 class Own(Exception):
