@@ -35,14 +35,18 @@ class Storage(Enum):
     """What may happen below a file."""
 
     MEMORY = "memory"  # tmpfs, ramfs: never blocks
+    VIRTUAL = "virtual"  # procfs, sysfs and kin: never blocks, and a size is a claim (sysfs says 4096 for 23 bytes)
     LOCAL = "local"  # a page cache that can be asked, and a disk of this machine
     REMOTE = "remote"  # FUSE, network file systems, anything unknown: a read or a write may take seconds
 
 
+#: Storage that a call never waits for.
+NEVER_WAITS = frozenset({Storage.MEMORY, Storage.VIRTUAL})
+
 # Magic numbers of statfs(2), linux/magic.h.
 _MAGIC = {
     **dict.fromkeys((0x01021994, 0x858458F6), Storage.MEMORY),  # tmpfs, ramfs
-    **dict.fromkeys((0x9FA0, 0x62656572, 0x27E0EB, 0x64626720, 0x74726163), Storage.MEMORY),  # proc, sys, cgroup ...
+    **dict.fromkeys((0x9FA0, 0x62656572, 0x27E0EB, 0x64626720, 0x74726163), Storage.VIRTUAL),  # proc, sys, cgroup ...
     **dict.fromkeys(
         # ext, xfs, btrfs, f2fs, overlay, zfs, bcachefs, squashfs, isofs, vfat, exfat
         (

@@ -222,8 +222,12 @@ class Source(End):
         new._translations = (*self._translations, translate)
         return new
 
-    def certain(self) -> bool:
-        """Whether ``amount`` is what there is, as long as nobody changes it."""
+    def size_is_reliable(self) -> bool:
+        """Whether ``amount`` is what there is, as long as nobody changes the file: only then may a size be framing.
+
+        True for a regular file of local storage. In /proc and /sys, on FUSE and network file systems a size is a
+        claim (hard case R3).
+        """
         return False
 
     def fail(self, exc: BaseException) -> None:

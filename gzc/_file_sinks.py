@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from . import _syscalls
-from ._disk import Storage
+from ._disk import NEVER_WAITS, Storage
 from ._endpoint import Kind, Sink
 from ._files import O_DIRECT, FileEnd, opened
 from ._pipes import PipeSink
@@ -90,7 +90,7 @@ class FileSink(FileEnd, Sink):
         """Whether writing ``count`` bytes is no matter of storage: past the page cache waits for writeback."""
         if self.storage is Storage.LOCAL:
             return count <= INLINE
-        return self.storage is Storage.MEMORY
+        return self.storage in NEVER_WAITS
 
     def despite(self, exc: BaseException) -> int | None:
         return 0 if _syscalls.answered(exc) else self.late()

@@ -15,7 +15,7 @@ import stat
 from typing import Any
 
 from . import _disk, _syscalls
-from ._disk import Doer, Storage
+from ._disk import NEVER_WAITS, Doer, Storage
 from ._endpoint import BLOCK, End, Kind, Source
 from ._opaque import OpaqueSource
 from ._pipes import PipeSource
@@ -80,7 +80,7 @@ class FileSource(FileEnd, Source):
         """Whether these bytes can be had without waiting for storage."""
         storage = self._storage or self.storage
         if storage is not Storage.LOCAL:
-            return storage is Storage.MEMORY
+            return storage in NEVER_WAITS
         end = min(offset + count, self.size or 0)
         if offset >= end or self._warm[0] <= offset <= end <= self._warm[1]:
             return True
@@ -112,8 +112,8 @@ class FileSource(FileEnd, Source):
         """Whether a plain read at ``offset`` would find something."""
         return bool(self.do(self.storage is not Storage.REMOTE, _syscalls.byte_at, (self.fileno(),), offset))
 
-    def certain(self) -> bool:
-        return self.storage is Storage.LOCAL  # sysfs says 4096, and FUSE what it likes
+    def size_is_reliable(self) -> bool:
+        return self.storage in (Storage.LOCAL, Storage.MEMORY)  # sysfs says 4096, and FUSE what it likes
 
     def overstates(self, offset: int, count: int) -> bool:
         """Whether storage that is not of this machine claims bytes of this range that are not there.

@@ -175,7 +175,7 @@ class Transfer(Interruptible):
                 # Without us nobody else has a turn during such a copy, and a lock is not what programs expect to need.
                 amount = int(min(left, source.amount() or 0))
                 source.reserve(amount)
-                if source.certain():  # what never comes would be zeros in front of others' bytes
+                if source.size_is_reliable():  # what never comes would be zeros in front of others' bytes
                     sink.reserve(amount)
             pump(mover, left, tally, self._observers)
         except BaseException as exc:
