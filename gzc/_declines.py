@@ -19,8 +19,6 @@ SENDFILE: Mapping[int, str] = {
     **_ALWAYS,
     errno.ESPIPE: "the source is not seekable",
     errno.EOVERFLOW: "the offset is beyond what the call can express here",
-    errno.EACCES: "the file may not be opened once more",
-    errno.ENOENT: "no /proc to open the file once more",
     errno.ENODATA: "the file system answers ENODATA (Lustre; cpython#139416)",
 }
 SPLICE: Mapping[int, str] = {**_ALWAYS, errno.ESPIPE: "an offset was given for a pipe"}
@@ -29,6 +27,5 @@ COPY_RANGE: Mapping[int, str] = {
     errno.EXDEV: "two file systems (Linux 5.19 and later)",
     errno.ETXTBSY: "a swap file",
     errno.EACCES: "refused (CephFS before Linux 4.20)",
-    errno.EBADF: "opened with O_APPEND",
     errno.EOVERFLOW: "the offset is beyond what the call can express here",
 }

@@ -1,9 +1,7 @@
 """Work that may block on storage: is it cached, and if not, a thread of our own pool does it.
 
 gevent's own pool also resolves names, so a slow disk must not fill it. The thread makes the real call, of
-bounded size, on duplicates of the descriptors: a greenlet that is killed closes its files while the thread
-is still in the call, and the numbers may be somebody else's by then (hard case G1). Warming the pages in a
-thread and moving them in the hub was not airtight (gaps of 21 to 143 ms).
+bounded size. Warming the pages in a thread and moving them in the hub was not airtight (gaps of 21 to 143 ms).
 
 Rules of this file: it runs calls and knows nothing of ends; what a call moved is never lost with the
 exception that interrupted the waiting for it.
@@ -15,16 +13,16 @@ import contextlib
 import ctypes
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import Enum
-from typing import Any
+from typing import Any, Protocol
 
 import gevent
 from gevent import get_hub
 from gevent.event import AsyncResult
 from gevent.threadpool import ThreadPool
 
-from . import _hub, _syscalls
+from . import _syscalls
 from ._config import config
 
 #: Bytes of one job where storage may be slow: it must be over within the grace, if at all possible.
@@ -37,11 +35,15 @@ class Storage(Enum):
     MEMORY = "memory"  # tmpfs, ramfs: never blocks
     VIRTUAL = "virtual"  # procfs, sysfs and kin: never blocks, and a size is a claim (sysfs says 4096 for 23 bytes)
     LOCAL = "local"  # a page cache that can be asked, and a disk of this machine
-    REMOTE = "remote"  # FUSE, network file systems, anything unknown: a read or a write may take seconds
+    REMOTE = "remote"  # network file systems, anything unknown: a read or a write may take seconds
+    FUSE = "fuse"  # the same, and each close of a descriptor is a FLUSH, also of one that only reads
 
 
 #: Storage that a call never waits for.
 NEVER_WAITS = frozenset({Storage.MEMORY, Storage.VIRTUAL})
+
+#: Storage where any call may take seconds.
+SLOW = frozenset({Storage.REMOTE, Storage.FUSE})
 
 # Magic numbers of statfs(2), linux/magic.h.
 _MAGIC = {
@@ -55,6 +57,7 @@ _MAGIC = {
         ),
         Storage.LOCAL,
     ),
+    0x65735546: Storage.FUSE,
 }
 
 _StatFS = ctypes.c_long * 32  # struct statfs, of which f_type comes first
@@ -83,6 +86,13 @@ def cached(fd: int, offset: int, count: int) -> bool:
     return _syscalls.cached_at(fd, offset) and (count <= 65536 or _syscalls.cached_at(fd, offset + count - 1))
 
 
+class Shared(Protocol):
+    """A descriptor that must stay open as long as a job uses it."""
+
+    def enter(self, user: object) -> None: ...
+    def leave(self, user: object) -> None: ...
+
+
 class Job:
     """One call in the pool.
 
@@ -90,16 +100,17 @@ class Job:
     the call has not come back.
     """
 
-    __slots__ = ("_start", "_waiting", "result")
+    __slots__ = ("_duplicates", "_start", "_waiting", "result")
 
-    def __init__(self) -> None:
+    def __init__(self, duplicates: Sequence[Shared] = ()) -> None:
+        self._duplicates = duplicates
         self._waiting: Any = None
         self.result: int | None = None
         # Popping is atomic: either the thread gets it and makes the call, or the greenlet, and nobody does.
         self._start = [True]
 
-    def run(self, call: Callable[..., Any], fds: tuple[int, ...], *args: Any) -> Any:
-        """``call(*fds, *args)`` in a thread; other greenlets run meanwhile.
+    def run(self, call: Callable[..., Any], *args: Any) -> Any:
+        """``call(*args)`` in a thread; other greenlets run meanwhile.
 
         A call that takes longer than ``config.disk_grace`` seconds has its thread lent to it, so that it does
         not stall the others. An interruption waits that long for a call that has begun. If that is over by
@@ -107,15 +118,11 @@ class Job:
         """
         self.result = 0  # nothing is handed over yet
         pool = _pool()
-        try:
-            copies = _duplicate(fds)
-        except OSError as exc:  # EMFILE: no reason to fail, or EBADF, which the call says itself
-            if _syscalls.struck(exc):
-                raise
-            return self._booked(call, fds, args)
         self.result = None
         try:
-            waiting = self._waiting = self._hand_over(pool, call, copies, args)
+            for duplicate in self._duplicates:
+                duplicate.enter(self)
+            waiting = self._waiting = self._hand_over(pool, call, args)
             waiting.wait(config.disk_grace)
             if not waiting.ready():
                 _lend(pool, waiting)
@@ -123,7 +130,7 @@ class Job:
         except BaseException:
             if self._mine():
                 self.result = 0
-                _close_all(copies)
+                self._leave()
             else:
                 self._grace(pool)
             raise
@@ -165,88 +172,32 @@ class Job:
             self._waiting.rawlink(lambda _: then())
 
     def _mine(self) -> bool:
-        """Whether whoever asks first, thread or greenlet, may have the call and must close the descriptors."""
+        """Whether whoever asks first, thread or greenlet, may have the call and must leave the duplicates."""
         try:
             self._start.pop()
         except IndexError:
             return False
         return True
 
-    def _work(self, call: Callable[..., Any], fds: tuple[int, ...], args: tuple[Any, ...]) -> Any:
-        return self._make(call, fds, args) if self._mine() else 0
+    def _work(self, call: Callable[..., Any], args: tuple[Any, ...]) -> Any:
+        return self._make(call, args) if self._mine() else 0
 
-    def _make(self, call: Callable[..., Any], fds: tuple[int, ...], args: tuple[Any, ...]) -> Any:
+    def _make(self, call: Callable[..., Any], args: tuple[Any, ...]) -> Any:
         try:
-            return self._booked(call, fds, args)
+            answer = call(*args)
         except OSError as exc:  # EAGAIN is no news; raised here, gevent would print it
-            return exc
-        finally:
-            _close_all(fds)
-
-    def _booked(self, call: Callable[..., Any], fds: tuple[int, ...], args: tuple[Any, ...]) -> Any:
-        self.result = None
-        try:
-            answer = call(*fds, *args)
-        except OSError as exc:
             if not _syscalls.struck(exc):
                 self.result = 0
-            raise
-        self.result = answer if isinstance(answer, int) else 0
-        return answer
+            return exc
+        else:
+            self.result = answer if isinstance(answer, int) else 0
+            return answer
+        finally:
+            self._leave()
 
-
-class Doer:
-    """Whoever makes calls that may have to go to the pool."""
-
-    job: Job | None = None
-
-    def do(self, inline: bool, call: Callable[..., Any], fds: tuple[int, ...], *args: Any) -> Any:
-        """``call(*fds, *args)``, here when it cannot block or holds nobody up, else in the pool."""
-        if inline or _hub.alone():
-            self.job = None
-            return call(*fds, *args)
-        self.job = Job()
-        return self.job.run(call, fds, *args)
-
-    def out(self) -> bool:
-        """Whether the last call has not come back, and its waiting was given up."""
-        return self.job is not None and self.job.result is None
-
-    def late(self) -> int | None:
-        """What an interrupted call moved all the same; None when nobody can know."""
-        return None if self.job is None else self.job.result
-
-
-#: Duplicates in the hands of threads, which a forked child has and its threads do not.
-_lent_fds: set[int] = set()
-
-
-def _duplicate(fds: tuple[int, ...]) -> tuple[int, ...]:
-    copies: list[int] = []
-    try:
-        for fd in fds:
-            copies.append(os.dup(fd))
-            _lent_fds.add(copies[-1])
-    except BaseException:
-        _close_all(tuple(copies))
-        raise
-    return tuple(copies)
-
-
-def _close_all(fds: tuple[int, ...]) -> None:
-    for fd in fds:
-        _lent_fds.discard(fd)
-        _syscalls.close(fd)
-
-
-def _forked() -> None:
-    for fd in tuple(_lent_fds):
-        _syscalls.close(fd)
-    _lent_fds.clear()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forked)
+    def _leave(self) -> None:
+        for duplicate in self._duplicates:
+            duplicate.leave(self)
 
 
 def _lend(pool: ThreadPool, waiting: Any) -> None:

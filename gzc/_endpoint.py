@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import Enum
-from typing import ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import gevent
 
@@ -65,8 +65,6 @@ class End:
     soon: bool = False
     #: Device and inode of a regular file, whatever may be done with it: to recognize a copy onto itself.
     identity: tuple[int, int] | None = None
-    #: Of a file that is written: from where to where it is this copy's alone, with the object behind it.
-    ours: tuple[int, int] = (0, 0)
     #: Whether there is a descriptor below that a faster way could have used: its refusal is worth a warning.
     has_descriptor: bool = True
 
@@ -98,13 +96,19 @@ class End:
         own = isinstance(exc, (Exception, gevent.Timeout, gevent.GreenletExit))
         return 0 if own and not _syscalls.struck(exc) else None
 
-    def reserve(self, count: int) -> None:
-        """The next ``count`` bytes are this copy's: whoever uses the object meanwhile is to find it behind them."""
-
     def settle(self, count: int) -> None:
         """``count`` bytes went past: set the position, count down limits, tell whoever asked to be told."""
         for settler in self._settlers:
             settler(count)
+
+    def reserve(self, count: int) -> None:
+        """The next ``count`` bytes are this copy's: whoever uses the object meanwhile is to find it behind them."""
+
+    def finish(self) -> None:
+        """The run has moved all there was: give back what it had, which may wait for storage, and fail."""
+
+    def close(self) -> None:
+        """The run is over, however it ended: give back what it still has, and wait for nothing."""
 
     def settling(self: _E, settler: Callable[[int], None]) -> _E:
         """A description that also tells ``settler`` how many bytes went past, once a run."""
@@ -146,6 +150,8 @@ class Source(End):
     limit: int | None = None
     #: Whether what was read and not delivered can be put back, by settling on the delivered count.
     rewindable: bool = False
+    #: Whether ``read`` gives a view of the owner's memory, which is to be let go before others run: see ``unread``.
+    borrowed: bool = False
     #: Whether it gives records, of which what is beyond a count is cut off, as recv(2) would.
     records: bool = False
     #: Whether there may be bytes above the descriptor, for ``head`` to hand out first.
@@ -160,6 +166,9 @@ class Source(End):
         """Up to ``count`` bytes, empty at end of file. The view is valid until the next call."""
         raise TypeError(f"{self!r} does not say how to be read")
 
+    def unread(self, count: int) -> None:
+        """The next ``read`` is to give the last ``count`` bytes again; only of a borrowed view."""
+
     def despite(self, exc: BaseException) -> int | None:
         """A read that can be made again has moved nothing, whatever struck it."""
         return 0 if self.rewindable else super().despite(exc)
@@ -169,8 +178,8 @@ class Source(End):
             self.limit -= count
         super().settle(count)
 
-    def close(self) -> None:
-        """The run is over: let go of what was exported."""
+    def passed(self, count: int) -> None:
+        """``count`` more bytes were delivered: who asks for the position meanwhile is to see it (hard case R11)."""
 
     def head(self, count: int) -> bytes:
         """Take up to ``count`` of the bytes buffered above the descriptor: they come first."""
@@ -255,6 +264,10 @@ class Sink(End):
     """Where bytes go."""
 
     direction = _hub.WRITE
+    #: Of a file: the part of it that is this run's alone, and to be filled first by one that goes on.
+    region: Any = None
+    #: Whether ``write`` may wait by itself, so that others run before it is over.
+    waits_in_write: bool = False
 
     def write(self, data: memoryview) -> int:
         """Deliver some of ``data``; how many bytes were taken."""

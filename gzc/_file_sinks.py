@@ -11,9 +11,10 @@ import stat
 from collections.abc import Callable
 from typing import Any
 
-from . import _syscalls
-from ._disk import NEVER_WAITS, Storage
+from . import _disk, _syscalls
+from ._disk import NEVER_WAITS, SLOW, Storage
 from ._endpoint import Kind, Sink
+from ._file_region import FileRegion
 from ._files import O_DIRECT, FileEnd, opened
 from ._pipes import PipeSink
 
@@ -25,66 +26,46 @@ _NULL = os.makedev(1, 3)
 
 
 class FileSink(FileEnd, Sink):
-    """A regular file, written at the object's logical position, which is asked for anew at each piece.
+    """A regular file, written at the object's logical position.
 
-    Whenever the copy waits, others may write to the same object, as a second greenlet does that collects into one
-    log. They find it where a plain write would have left it, or behind what is reserved, and what they write is not
-    overwritten.
+    The position may be shared, with children and with whoever writes to the same object while the copy waits: so the
+    place of each piece is taken from it before the piece is written.
     """
 
-    #: The part of the file that is this copy's alone, from the next byte on; the object was put behind it.
-    ours = (0, 0)
-    #: Where the piece under way begins, and how long it is.
-    _piece: tuple[int, int] | None = None
-    #: Bytes of this run whose place is settled.
-    _booked = 0
+    region: FileRegion
+
+    @property
+    def waits_in_write(self) -> bool:  # type: ignore[override]
+        return self.storage not in NEVER_WAITS
 
     def check(self) -> None:
-        self.offset = self._file.tell()
-        self.ours, self.job = (0, 0), None  # a description may be used again
+        self.region, self.job = FileRegion(self._file), None  # a description may be used again
 
     def reserve(self, count: int) -> None:
-        begin, end = self.ours
-        if begin == end:
-            self.offset = self._file.tell()
-            self.ours = self.offset, self.offset + count
-            self._file.seek(self.offset + count)
+        if not self.region.left:
+            self.region.reserve(count)
 
-    def place(self, count: int, inline: bool) -> tuple[int, int]:
+    def place(self, count: int) -> tuple[int, int]:
         """Where the next piece goes, and how long it may be; ``placed`` is to say what became of it."""
-        begin, end = self.ours
-        if begin < end:
-            count = min(count, end - begin)
-        else:
-            if isinstance(self._file, io.BufferedRandom):
-                self._file.flush()  # what others have read ahead is out of date when this piece is written
-            begin = self._file.tell()
-            self.ours = (0, 0)
-            if not inline:  # others have a turn while the pool has it
-                self.reserve(count)
-        self._piece = begin, count
-        return begin, count
+        self._look_again()
+        return self.region.place(count)
 
     def placed(self, count: int) -> None:
         """``count`` bytes of the piece have been written."""
-        assert self._piece is not None
-        begin, end = self._piece[0], self.ours[1]
-        if begin < end:
-            self.ours = begin + count, end
-        else:
-            self._file.seek(begin + count)
-        self._piece = None  # last: what a signal handler interrupts here is done again
-        self._booked += count
+        self.region.wrote(count)
 
     def abandon(self) -> None:
         """The pool has the piece, and may still write it at any time: nobody else is to be put there."""
-        if self._piece is not None:
-            self.ours = sum(self._piece), max(sum(self._piece), self.ours[1])
-            self._piece = None
+        self.region.write_off()
 
-    def flush(self) -> None:
-        super().flush()
-        self.offset = self._file.tell()  # it may have taken a while, and somebody have written meanwhile
+    def _look_again(self) -> None:
+        """Begin anew if dup2(2) has put another file below the object since the region was taken."""
+        if (self.region.left or self._duplicate is not None) and self.storage not in SLOW:
+            status = os.fstat(self.fileno())
+            if (status.st_dev, status.st_ino) != self.identity:
+                self.identity = (status.st_dev, status.st_ino)
+                self.region.forget()
+                self.take_back(wait=False)
 
     def swift(self, count: int) -> bool:
         """Whether writing ``count`` bytes is no matter of storage: past the page cache waits for writeback."""
@@ -96,18 +77,17 @@ class FileSink(FileEnd, Sink):
         return 0 if _syscalls.answered(exc) else self.late()
 
     def write(self, data: memoryview) -> int:
-        inline = self.swift(len(data))
-        begin, count = self.place(len(data), inline)
-        taken = self._write(inline, _syscalls.write_at, data[:count], begin)
+        begin, count = self.place(len(data))
+        taken = self._write(_syscalls.write_at, data[:count], begin)
         self.placed(taken)
         self.job = None  # its result is booked
         return taken
 
-    def _write(self, inline: bool, call: Callable[..., int], piece: memoryview, *where: int) -> int:
+    def _write(self, call: Callable[..., int], piece: memoryview, *where: int) -> int:
         """``call`` with a view of its own: a thread's frames may keep it for longer, and memory from growing."""
         self.job = None
         try:
-            return int(self.do(inline, call, (self.fileno(),), piece, *where))
+            return int(self.do(self.swift(len(piece)), call, (self,), piece, *where))
         finally:
             if not self.out():  # else a thread has still to write it
                 piece.release()
@@ -115,15 +95,7 @@ class FileSink(FileEnd, Sink):
     def settle(self, count: int) -> None:
         if self.out():
             self.abandon()
-        if not self._file.closed:
-            if self._piece is not None:
-                self.placed(count - self._booked)
-            begin, end = self.ours
-            if begin < end and self._file.tell() == end:  # nobody wrote meanwhile
-                self.ours = (0, 0)
-                self._file.seek(begin)
-            self.offset = self._file.tell()
-        self._booked = 0
+        self.region.settle(count)
         super().settle(count)
 
 
@@ -137,7 +109,7 @@ class AppendSink(FileSink):
         """The kernel keeps writers apart."""
 
     def write(self, data: memoryview) -> int:
-        taken = self._write(self.swift(len(data)), _syscalls.write, data[:])
+        taken = self._write(_syscalls.write, data[:])
         self.job = None
         return taken
 
@@ -156,6 +128,7 @@ class OwnSink(Sink):
         self.fileno = obj.fileno  # asked at every call, without a detour
         self.kind = kind
         self.note = note
+        self.waits_in_write = type(getattr(obj, "raw", obj)) is not io.FileIO  # gevent's wait in the hub
 
     def despite(self, exc: BaseException) -> int | None:
         return None
@@ -185,4 +158,6 @@ def sink_below(file: Any) -> Sink:
         return OwnSink(file, Kind.NULL, "/dev/null") if null else OwnSink(file, Kind.OPAQUE, "device")
     if flags & O_DIRECT:
         return OwnSink(file, Kind.OPAQUE, "file opened with O_DIRECT")
+    if _disk.storage(file.fileno()) is Storage.VIRTUAL:
+        return OwnSink(file, Kind.OPAQUE, "file of procfs, sysfs or their kin")
     return (AppendSink if flags & os.O_APPEND else FileSink)(file, status)

@@ -2,8 +2,8 @@
 
 Rules of this file: the position is the object's logical one (``tell()``), never that of the descriptor:
 after ``f.read(4); f.seek(0)`` the descriptor is at 4096 and the file at 0 (hard cases O1 to O6). Bytes go
-below the object at explicit offsets, and the object is told: by one ``seek`` at the end of a source, after each
-piece of a sink. Whatever may wait for storage is a job for the pool.
+below the object at explicit offsets, and the object is told after each step. Whatever may wait for storage is a job
+for the pool.
 """
 
 from __future__ import annotations
@@ -12,11 +12,13 @@ import fcntl
 import io
 import os
 import stat
+from collections.abc import Callable
 from typing import Any
 
 from . import _disk, _syscalls
-from ._disk import NEVER_WAITS, Doer, Storage
+from ._disk import NEVER_WAITS, SLOW, Storage
 from ._endpoint import BLOCK, End, Kind, Source
+from ._lending import Doer, Lender
 from ._opaque import OpaqueSource
 from ._pipes import PipeSource
 
@@ -26,7 +28,7 @@ WINDOW = 1024 * 1024
 O_DIRECT = getattr(os, "O_DIRECT", 0)
 
 
-class FileEnd(Doer, End):
+class FileEnd(Lender, Doer, End):
     """What both ends share: the logical position, and the question what is below."""
 
     kind = Kind.FILE
@@ -42,20 +44,28 @@ class FileEnd(Doer, End):
         self.identity = (status.st_dev, status.st_ino)
 
     @property
-    def storage(self) -> Storage:
+    def storage(self) -> Storage:  # type: ignore[override]
         if self._storage is None:
             self._storage = _disk.storage(self.fileno())
         return self._storage
 
     def flush(self) -> None:
         """Write out what the object still has to write: by the pool where that may take long."""
-        self.do(self.storage is not Storage.REMOTE or isinstance(self._file, io.RawIOBase), self._file.flush, ())
+        self.do(self.storage not in SLOW or isinstance(self._file, io.RawIOBase), self._file.flush, ())
+
+    def finish(self) -> None:
+        self.take_back(wait=True)
+
+    def close(self) -> None:
+        self.take_back(wait=False)
 
 
 class FileSource(FileEnd, Source):
     """A regular file, read from its logical position."""
 
     rewindable = True
+    #: Bytes of this leg that the object's position has been told.
+    _told = 0
     #: Where the object stands during a copy, if that is behind all of it.
     _behind: int | None = None
 
@@ -104,13 +114,23 @@ class FileSource(FileEnd, Source):
         if self.at_hand(at, count):
             data = _syscalls.read_at(self.fileno(), count, at)
         else:
-            data = self.do(False, _syscalls.read_at, (self.fileno(),), count, at)
+            data = self.look(False, _syscalls.read_at, count, at)
         self._next = at + len(data)
         return data
 
+    def look(self, inline: bool, call: Callable[..., Any], *args: Any) -> Any:
+        """``call(fd, *args)``, which reads at an offset of its own and changes nothing.
+
+        A thread gets the number itself. Should the file be closed before the call begins, what another file of that
+        number gave is thrown away here, with the error that a reader of a closed file gets.
+        """
+        answer = self.do(inline, call, (self.fileno(),), *args)
+        self.fileno()
+        return answer
+
     def has_byte_at(self, offset: int) -> bool:
         """Whether a plain read at ``offset`` would find something."""
-        return bool(self.do(self.storage is not Storage.REMOTE, _syscalls.byte_at, (self.fileno(),), offset))
+        return bool(self.look(self.storage not in SLOW, _syscalls.byte_at, offset))
 
     def size_is_reliable(self) -> bool:
         return self.storage in (Storage.LOCAL, Storage.MEMORY)  # sysfs says 4096, and FUSE what it likes
@@ -121,7 +141,7 @@ class FileSource(FileEnd, Source):
         The kernel fills its pages with zeros up to the size that the file system claimed, and splice hands them
         out, also where reading a FUSE file opened with direct_io would have ended (hard case F3).
         """
-        if self.storage is not Storage.REMOTE:
+        if self.storage not in SLOW:
             return False
         end = min(offset + count, self.size or 0)
         return end > offset and not self.has_byte_at(end - 1)
@@ -131,9 +151,21 @@ class FileSource(FileEnd, Source):
         self.size = os.fstat(self.fileno()).st_size
         return self.size
 
+    def passed(self, count: int) -> None:
+        if self._behind is None and not self._file.closed:
+            self._file.seek(self.offset + self._told + count)
+            self._told += count  # last: what a signal handler interrupts here ``settle`` does again
+
     def settle(self, count: int) -> None:
         self.offset += count
-        if not self._file.closed and (self._behind is None or self._file.tell() == self._behind):
+        told, self._told = self._told, 0
+        if self._file.closed:
+            stands = True
+        elif self._behind is None:
+            stands = told == count
+        else:
+            stands = self._file.tell() != self._behind  # somebody has moved it since
+        if not stands:
             self._behind = None
             self._file.seek(self.offset)
         super().settle(count)
@@ -151,7 +183,7 @@ class DirectSource(FileSource):
     note = "file opened with O_DIRECT"
 
     def read(self, count: int) -> bytes:
-        data: bytes = self.do(False, _syscalls.read_direct, (self.fileno(),), min(count, BLOCK), self._next)
+        data: bytes = self.look(False, _syscalls.read_direct, min(count, BLOCK), self._next)
         self._next += len(data)
         return data
 
@@ -173,6 +205,9 @@ class SectionSource(FileSource):
 
     def reserve(self, count: int) -> None:
         """The file's own position is not used."""
+
+    def passed(self, count: int) -> None:
+        """The same."""
 
     def settle(self, count: int) -> None:
         self.offset += count

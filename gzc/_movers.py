@@ -16,6 +16,7 @@ from typing import ClassVar
 
 from . import _syscalls
 from ._endpoint import BLOCK, End, Sink, Source
+from ._pipe import LEAST, Pipe, give_back, take
 
 #: How often a call may answer EAGAIN right after its end was found ready, and still be believed. The end
 #: may fill up again between the two questions, so once proves nothing; a file system that answers EAGAIN
@@ -116,6 +117,7 @@ class UserSpace(Mover):
         super().__init__(source, sink)
         self._held = memoryview(b"")
         self._read: Callable[[int], bytes | memoryview] = source.read
+        self._copies = source.borrowed and sink.waits_in_write
 
     def __call__(self, left: float) -> int:
         if not self._held:
@@ -130,11 +132,27 @@ class UserSpace(Mover):
                 if not self.source.records:
                     raise ValueError(f"{self.source}: gave {len(self._held)} bytes when asked for {int(left)}")
                 self._held = self._held[: int(left)]
+            if self._copies:  # what others do to the memory meanwhile must neither show nor be refused
+                with self._held as view:
+                    self._held = memoryview(bytes(view))
         self.blocked_on = self.sink
         self.calls += 1
         self.unsure = True
+        if self.source.borrowed:
+            return self._write_borrowed()
         taken = self.sink.write(self._held)
         self._held = self._held[taken:]
+        return taken
+
+    def _write_borrowed(self) -> int:
+        """Write, and let go of the rest: others may run before the next step, and the owner resize its memory."""
+        held, self._held = self._held, memoryview(b"")
+        taken = 0
+        try:
+            taken = self.sink.write(held)
+        finally:
+            self.source.unread(len(held) - taken)
+            _let_go(held)
         return taken
 
     def despite(self, exc: BaseException) -> int | None:
@@ -165,3 +183,20 @@ class Head(UserSpace):
     def __init__(self, source: Source, sink: Sink) -> None:
         super().__init__(source, sink)
         self._read = source.head
+
+
+def take_pipe(user: object) -> Pipe:
+    """A pipe of our own that is worth its calls.
+
+    :raises Declined: there is none to be had.
+    """
+    try:
+        pipe = take(user)
+    except OSError as exc:  # EMFILE, ENFILE
+        if _syscalls.struck(exc):
+            raise
+        raise Declined(f"no pipe to be had: {exc.strerror}", exc) from None
+    if pipe.capacity < LEAST:
+        give_back(pipe)
+        raise Declined(f"pipes are down to {pipe.capacity} bytes (pipe-user-pages-soft)")
+    return pipe

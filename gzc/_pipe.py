@@ -78,6 +78,29 @@ class Pipe:
             else:
                 tries -= 1
 
+    def between(self, source_fd: int, sink_fd: int, count: int, offset: int, where: int) -> int:
+        """Move up to ``count`` bytes at ``offset`` of one file to ``where`` in another; how many, 0 at the end.
+
+        For a thread, which may wait. What the source gave and the sink refused is thrown away: it can be read again.
+        """
+        moved = 0
+        try:
+            while moved < count:
+                if self.held == 0:
+                    self.taken += _syscalls.splice(source_fd, self.writer, count - moved, offset + moved)
+                    if self.held == 0:
+                        break
+                written = _syscalls.splice(self.reader, sink_fd, self.held, None, where + moved)
+                self.given += written
+                moved += written
+        except OSError as exc:
+            if not moved or _syscalls.struck(exc):  # else the next call is told the same
+                raise
+        finally:
+            if self.held:
+                self.drain()
+        return moved
+
     def drain(self) -> bytes:
         """Take out what is in it: less than was counted, where a strike hid what had gone out already."""
         pieces = []

@@ -63,6 +63,7 @@ def pump(mover: Mover, left: float, tally: Tally, observers: Sequence[Callable[[
                         again = MOST_TRIES
                     tries = again
                 mover.woken = None
+                mover.source.passed(moved)
                 if observers:
                     tell(observers, moved)
                     _still_here(born)

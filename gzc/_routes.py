@@ -12,7 +12,7 @@ from itertools import product
 from . import _stats, _syscalls
 from ._config import config
 from ._endpoint import Kind, Sink, Source
-from ._from_file import CopyRange, Sendfile, SendfileToFile, SpliceFile
+from ._from_file import CopyRange, Sendfile, SpliceFile, SpliceToFile
 from ._movers import Mover, UserSpace
 from ._through_pipe import ColdFile, ThroughPipe
 
@@ -44,7 +44,7 @@ def _table() -> dict[tuple[Kind, Kind], Route]:
     table[Kind.FILE, Kind.STREAM] = Route((Sendfile, ColdFile, UserSpace), "a regular file to a stream socket")
     table[Kind.FILE, Kind.NULL] = Route((Sendfile, ColdFile, UserSpace), "a regular file to /dev/null")
     table[Kind.FILE, Kind.PIPE] = Route((SpliceFile, ColdFile, UserSpace), "a regular file to a pipe")
-    table[Kind.FILE, Kind.FILE] = Route((CopyRange, SendfileToFile, UserSpace), "between regular files")
+    table[Kind.FILE, Kind.FILE] = Route((CopyRange, SpliceToFile, UserSpace), "between regular files")
     return table
 
 

@@ -13,6 +13,7 @@ import mmap
 import os
 import re
 import signal
+import struct
 import sys
 from collections.abc import Callable, Mapping
 from typing import NoReturn
@@ -27,6 +28,8 @@ _SPLICE_FLAGS = getattr(os, "SPLICE_F_MOVE", 0) | getattr(os, "SPLICE_F_NONBLOCK
 _NOWAIT = getattr(os, "RWF_NOWAIT", 0)
 _F_SETPIPE_SZ, _F_GETPIPE_SZ = 1031, 1032
 _FIONREAD = 0x541B
+_OFD_GETLK: int | None = getattr(fcntl, "F_OFD_GETLK", 36) if sys.platform.startswith("linux") else None
+_FLOCK = struct.Struct("hhqqi4x")  # struct flock with 64-bit offsets, and the padding at its end
 
 
 def _unavailable(*_: object, **__: object) -> int:
@@ -48,20 +51,6 @@ if _tee is not None:
 def sendfile(out_fd: int, in_fd: int, offset: int | None, count: int) -> int:
     """sendfile(2) from an explicit offset, which leaves the source's own position alone."""
     return _sendfile(out_fd, in_fd, offset, count)
-
-
-def sendfile_to_file(out_fd: int, in_fd: int, offset: int, count: int, at: int) -> int:
-    """sendfile(2) into a file at ``at``.
-
-    The call writes at the descriptor's own position, which all duplicates share with the caller's file object;
-    so it gets an open file of its own, and one that comes back late moves nobody's position.
-    """
-    own = os.open(f"/proc/self/fd/{out_fd}", os.O_WRONLY | os.O_CLOEXEC)
-    try:
-        os.lseek(own, at, os.SEEK_SET)
-        return _sendfile(own, in_fd, offset, count)
-    finally:
-        close(own)
 
 
 def splice(src: int, dst: int, count: int, offset_src: int | None = None, offset_dst: int | None = None) -> int:
@@ -99,6 +88,40 @@ def copy_file_range(
 ) -> int:
     """copy_file_range(2); an explicit offset leaves that descriptor's position alone."""
     return _copy_file_range(src, dst, count, offset_src, offset_dst)
+
+
+def advance(fd: int, count: int, ends: list[int]) -> None:
+    """lseek(2): move the offset of an open file in one atomic step, and append where it is then to ``ends``.
+
+    C code stores the answer, so no signal handler runs before what was moved is known.
+    """
+    ends.extend(map(os.lseek, (fd,), (count,), (os.SEEK_CUR,)))
+
+
+def offset(fd: int) -> int:
+    """lseek(2): where the open file stands."""
+    return os.lseek(fd, 0, os.SEEK_CUR)
+
+
+def duplicate(fd: int, into: list[int]) -> None:
+    """dup(2), close-on-exec, stored as in ``advance``."""
+    into.extend(map(os.dup, (fd,)))
+
+
+def is_locked(fd: int) -> bool:
+    """Whether this process may hold a POSIX lock on the file: fcntl(2) F_OFD_GETLK, 2 to 4 us (M25).
+
+    It sees those of one's own process, too, and tells of one only, perhaps of another process's: so any counts.
+    """
+    if _OFD_GETLK is None:  # cannot be asked here
+        return True
+    try:
+        answer = fcntl.fcntl(fd, _OFD_GETLK, _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0))
+    except OSError as exc:
+        if struck(exc):
+            raise
+        return False  # the file system refuses to set locks, too
+    return bool(_FLOCK.unpack(answer)[0] != fcntl.F_UNLCK)
 
 
 def make_pipe() -> tuple[int, int]:
@@ -239,8 +262,7 @@ _missing: dict[str, str] = {
     for name, call in (("sendfile", _sendfile), ("splice", _splice), ("copy_file_range", _copy_file_range))
     if call is _unavailable or not sys.platform.startswith("linux")
 }
-if "copy_file_range" not in _missing and _kernel() < (5, 3):
-    # Broken in several ways before; Go and gnulib stay away from it, too (Go#42400).
+if "copy_file_range" not in _missing and _kernel() < (5, 3):  # broken in several ways before (Go#42400)
     _missing["copy_file_range"] = "copy_file_range is not to be trusted before Linux 5.3"
 
 _probes: Mapping[str, Callable[[], object]] = {

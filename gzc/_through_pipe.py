@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from . import _declines, _syscalls
 from ._config import config
-from ._disk import PIECE, Doer, Storage
+from ._disk import PIECE, Storage
 from ._endpoint import Sink, Source
 from ._file_sinks import FileSink
 from ._files import FileSource
-from ._movers import Declined, Mover
-from ._pipe import LEAST, Pipe, give_back, take
+from ._lending import Doer
+from ._movers import Declined, Mover, take_pipe
+from ._pipe import LEAST, Pipe, give_back
 
 #: How often a source that answers EAGAIN is tried again before what it gave goes to the pool. A job costs 60 us: asked
 #: up to 20 times, 0.6 us each, unix to a disk took 20 % less CPU and was 1.3 times as fast, tcp 12 % and 1.4 times.
@@ -40,7 +41,7 @@ class ThroughPipe(Doer, Mover):
     def __call__(self, left: float) -> int:
         pipe = self._pipe
         if pipe is None:
-            pipe = self._take()
+            pipe = self._pipe = take_pipe(self._user)
         told = self._told = pipe.given
         if self._relays and self._relay(pipe, left):
             return pipe.given - told
@@ -93,17 +94,6 @@ class ThroughPipe(Doer, Mover):
         if stalled and pipe.given > told:
             self.stalled = self.sink if pipe.taken > pipe.given else self.source
         return pipe.given > told
-
-    def _take(self) -> Pipe:
-        try:
-            pipe = self._pipe = take(self._user)
-        except OSError as exc:  # EMFILE, ENFILE
-            if _syscalls.struck(exc):
-                raise
-            raise Declined(f"no pipe to be had: {exc.strerror}", exc) from None
-        if pipe.capacity < LEAST:
-            raise Declined(f"pipes are down to {pipe.capacity} bytes (pipe-user-pages-soft)")
-        return pipe
 
     def _fill(self, pipe: Pipe, left: float) -> bool:
         """Move bytes from the source into the empty pipe; False at end of file."""
@@ -161,8 +151,10 @@ class ThroughPipe(Doer, Mover):
         # disk than 256 KiB at a time. One on slow storage must be over within the grace.
         count = pipe.held if sink.storage is Storage.LOCAL else min(pipe.held, PIECE)
         inline = sink.swift(count)
-        begin, count = sink.place(count, inline)
-        moved = int(self.do(inline, _syscalls.splice, (pipe.reader, sink_fd), count, None, begin))
+        if not inline and sink.lend() is None:
+            inline, count = True, min(count, PIECE)  # in the hub, as a lock demands, and then not for long
+        begin, count = sink.place(count)
+        moved = int(self.do(inline, _syscalls.splice, (pipe.reader, sink), count, None, begin))
         sink.placed(moved)
         return moved
 
@@ -202,6 +194,9 @@ class ThroughPipe(Doer, Mover):
         pipe, self._pipe = self._pipe, None
         if pipe is None:
             return b""
+        if self.job is not None and self.out():  # a signal handler struck before anybody asked what became of it
+            self.job.afterwards(pipe.close)
+            return b""
         held = pipe.drain()
         if self.unsure:
             pipe.close()
@@ -237,12 +232,13 @@ class ColdFile(ThroughPipe):
             self.source.forget()
         if self.source.overstates(self._next, ask):
             raise Declined("the file holds less than it tells")
-        fds = self.source.fileno(), pipe.writer
+        fds = self.source.fileno(), pipe.writer  # by number, as in ``FileEnd.look``
         self.calls += 1
         self.job = None
         self.unsure = True
         try:
             pipe.taken += int(self.do(self.source.at_hand(self._next, ask), _syscalls.splice, fds, ask, self._next))
+            self.source.fileno()  # closed meanwhile: what is in the pipe may be another file's
         except BlockingIOError as exc:
             if _syscalls.struck(exc):
                 raise

@@ -11,7 +11,7 @@ import math
 import operator
 import warnings
 from types import TracebackType
-from typing import SupportsIndex
+from typing import Any, SupportsIndex
 
 from . import _hub, _stats, _syscalls
 from ._classify import sink as describe_sink
@@ -40,7 +40,7 @@ class Transfer(Interruptible):
     _broken = False
     _closed = False
     _lost_count = False
-    _ours = (0, 0)
+    _region: Any = None
     _running = False
     _settled = True
 
@@ -82,9 +82,9 @@ class Transfer(Interruptible):
         """
         self._check_open()
         if not self._done:
-            ours = self.plan.sink.ours
+            region = self.plan.sink.region
             self.plan = self._describe()
-            self._ours = ours  # what others have written behind is to stay behind
+            self._region = region  # what others have written behind is to stay behind
         return self._run()
 
     def _check_open(self) -> None:
@@ -113,14 +113,17 @@ class Transfer(Interruptible):
             self._claim(source, sink)  # what it raises has interrupted nothing, and is not signed
             try:
                 self._move(source, sink)
+                self._done = True
+                source.finish()
+                sink.finish()
             except BaseException as exc:
                 sign(exc, self)
                 raise
-            self._done = True
             return self.moved
         finally:
             self._running = False
             source.close()
+            sink.close()
             if not self._held:
                 self._claims.release()
 
@@ -133,8 +136,8 @@ class Transfer(Interruptible):
         if self.plan.refused:
             self.plan.refuse()
         sink.flush()
-        if self._ours != (0, 0):
-            sink.ours, self._ours = self._ours, (0, 0)
+        if self._region is not None:
+            sink.region, self._region = self._region, None
         if self._held:
             self._deliver(sink)
         if source.buffered:
@@ -172,10 +175,11 @@ class Transfer(Interruptible):
         self._settled = False  # a signal handler may strike in the ``finally``, too
         try:
             if source.identity is not None and sink.identity not in (None, source.identity):
-                # Without us nobody else has a turn during such a copy, and a lock is not what programs expect to need.
+                # shutil never yields while it copies between files, so its callers take no lock. We yield: both ranges
+                # are taken first. In the sink a size that is a claim would be zeros in front of others' bytes.
                 amount = int(min(left, source.amount() or 0))
                 source.reserve(amount)
-                if source.size_is_reliable():  # what never comes would be zeros in front of others' bytes
+                if amount and source.size_is_reliable():
                     sink.reserve(amount)
             pump(mover, left, tally, self._observers)
         except BaseException as exc:

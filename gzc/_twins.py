@@ -12,8 +12,8 @@ from typing import Any
 from . import _hub, _syscalls
 from ._classify import sink, source
 from ._config import MAX_CALL, config
-from ._disk import Doer
 from ._endpoint import End
+from ._lending import Doer, Lender
 
 #: Bytes one call may move in the pool: an interruption waits for it.
 _JOB = 8 * 1024 * 1024
@@ -106,5 +106,14 @@ def copy_file_range(
 
     :returns: bytes copied, at most 8 MiB a call, 0 at end of file.
     """
-    fds = _from(src).fileno(), _to(dst).fileno()
-    return int(Doer().do(False, _syscalls.copy_file_range, fds, min(count, _JOB), offset_src, offset_dst))
+    ends = _from(src), _to(dst)
+    lenders = [end for end in ends if isinstance(end, Lender)]
+    fds = tuple(end if isinstance(end, Lender) else end.fileno() for end in ends)
+    try:
+        moved = int(Doer().do(False, _syscalls.copy_file_range, fds, min(count, _JOB), offset_src, offset_dst))
+        for lender in lenders:
+            lender.take_back(wait=True)
+        return moved
+    finally:
+        for lender in lenders:
+            lender.take_back(wait=False)

@@ -1,11 +1,12 @@
 """A FUSE file system whose files are named by how they misbehave.
 
-Run as a program: ``python -m tests._fuse MOUNTPOINT``; it serves until it is unmounted or killed. Names are read as
-words: ``read-slow`` answers each read after half a second, ``write-slow`` each write, ``read-hang`` and
-``write-hang`` after a minute, ``size-zero`` says 0 bytes and has SIZE, ``size-big`` says twice SIZE,
-``read-EIO`` (any errno) fails beyond the first MiB, ``read-short`` gives 1000 bytes at a time. A name with
-``new`` in it does not exist before it is created; ``misbehaved`` says how often one did so far; all others hold
-``content()``.
+Run as a program: ``python -m tests._fuse MOUNTPOINT``; it serves until it is unmounted or killed. With ``calls`` behind
+that it also counts who opens and flushes, which the kernel does not ask of it otherwise. Names are read as words:
+``read-slow`` answers each read after half a second, ``write-slow`` each write, ``read-hang`` and ``write-hang`` after a
+minute, ``size-zero`` says 0 bytes and has SIZE, ``size-big`` says twice SIZE, ``read-EIO`` (any errno) fails beyond the
+first MiB, ``read-short`` gives 1000 bytes at a time. A name with ``new`` in it does not exist before it is created;
+``large`` has LARGE bytes; ``misbehaved`` says how often one did so far, ``calls`` how often each file was opened and
+flushed; all others hold ``content()``.
 
 Rules of this file: nothing of gzc in here; it is the kernel's view that is being misbehaved with.
 """
@@ -13,13 +14,16 @@ Rules of this file: nothing of gzc in here; it is the kernel's view that is bein
 from __future__ import annotations
 
 import errno
+import json
 import random
 import stat
 import sys
 import time
+from collections import Counter
 from typing import Any
 
 SIZE = 2 * 1024 * 1024 + 77
+LARGE = 16 * 1024 * 1024
 SLOW = 0.5
 HANG = 60.0
 
@@ -29,10 +33,11 @@ def content(size: int = SIZE) -> bytes:
     return random.Random(1).randbytes(size)
 
 
-def main(mountpoint: str) -> None:
+def main(mountpoint: str, *options: str) -> None:
     import mfusepy
 
     misbehaved: list[str] = []
+    calls: Counter[str] = Counter()
 
     def late(path: str, verb: str) -> None:
         for word, seconds in (("slow", SLOW), ("hang", HANG)):
@@ -51,6 +56,7 @@ def main(mountpoint: str) -> None:
 
         def __init__(self) -> None:
             self.data = content()
+            self.large = content(LARGE)
             self.written: dict[str, bytearray] = {}
 
         def getattr(self, path: str, fh: Any = None) -> dict[str, Any]:
@@ -58,7 +64,7 @@ def main(mountpoint: str) -> None:
                 return {"st_mode": stat.S_IFDIR | 0o755, "st_nlink": 2}
             if "new" in path and path not in self.written:
                 raise mfusepy.FuseOSError(errno.ENOENT)
-            size = len(self.written[path]) if path in self.written else len(self.data)
+            size = len(self.written.get(path, self.large if "large" in path else self.data))
             if "size-zero" in path:
                 misbehaved.append(path)
                 size = 0
@@ -69,6 +75,7 @@ def main(mountpoint: str) -> None:
 
         def create(self, path: str, mode: int, fi: Any = None) -> int:
             self.written[path] = bytearray()
+            calls[f"open {path}"] += 1
             return 0
 
         def truncate(self, path: str, length: int, fh: Any = None) -> None:
@@ -79,12 +86,14 @@ def main(mountpoint: str) -> None:
         def read(self, path: str, size: int, offset: int, fh: Any) -> bytes:
             if path == "/misbehaved":
                 return str(len(misbehaved)).encode()[offset : offset + size]
+            if path == "/calls":
+                return json.dumps(calls).encode()[offset : offset + size]
             late(path, "read")
             fails(path, "read", offset)
             if "read-short" in path:
                 misbehaved.append(path)
                 size = min(size, 1000)
-            data = self.written.get(path, self.data)
+            data = self.written.get(path, self.large if "large" in path else self.data)
             return bytes(data[offset : offset + size])
 
         def write(self, path: str, data: bytes, offset: int, fh: Any) -> int:
@@ -94,8 +103,18 @@ def main(mountpoint: str) -> None:
             held[offset : offset + len(data)] = data
             return len(data)
 
-    mfusepy.FUSE(Misbehaving(), mountpoint, foreground=True, direct_io=True, nothreads=False)
+    class Counting(Misbehaving):
+        def open(self, path: str, flags: int) -> int:
+            calls[f"open {path}"] += 1
+            return 0
+
+        def flush(self, path: str, fh: Any) -> int:
+            calls[f"flush {path}"] += 1
+            return 0
+
+    served = Counting if "calls" in options else Misbehaving
+    mfusepy.FUSE(served(), mountpoint, foreground=True, direct_io=True, nothreads=False)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

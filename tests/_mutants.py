@@ -82,10 +82,13 @@ MUTANTS = (
     ),
     Mutant(
         "threads work on duplicates of the descriptors (G1)",
-        "gzc/_disk.py",
+        "gzc/_lending.py",
         (
-            ("copies.append(os.dup(fd))", "copies.append(fd)"),
-            ("        _lent_fds.discard(fd)\n        _syscalls.close(fd)", "        _lent_fds.discard(fd)"),
+            ("        _syscalls.duplicate(fd, self._open)", "        self._open.append(fd)"),
+            (
+                "        if _syscalls.is_locked(fd):\n            _kept",
+                "        if True:\n            pass\n        elif fd:\n            _kept",
+            ),
         ),
         ("tests/test_disk.py", "-k", "g1_a_thread"),
     ),
@@ -125,12 +128,12 @@ MUTANTS = (
     ),
     _mutant(
         "pipes of two pages are not used (L1, B2)",
-        *("gzc/_through_pipe.py", "if pipe.capacity < LEAST:", "if False:"),
+        *("gzc/_movers.py", "if pipe.capacity < LEAST:", "if False:"),
         *("pipes", "b1_b2 or l1_"),
     ),
     _mutant(
         "no pipe to be had is no error (L3)",
-        "gzc/_through_pipe.py",
+        "gzc/_movers.py",
         'raise Declined(f"no pipe to be had: {exc.strerror}", exc) from None',
         "raise",
         *("pipes", "l3_"),
@@ -174,7 +177,7 @@ MUTANTS = (
     ),
     _mutant(
         "a forked child closes what its threads had",
-        *("gzc/_disk.py", "os.register_at_fork(after_in_child=_forked)", "pass"),
+        *("gzc/_lending.py", "os.register_at_fork(after_in_child=_forked)", "pass"),
         *("pool_strikes", "forked_child"),
     ),
     # -- consent -----------------------------------------------------------------------------------------------------
@@ -370,7 +373,7 @@ MUTANTS = (
     ),
     _mutant(
         "what the sink has still to write goes first (O4)",
-        *("gzc/_transfer.py", "        sink.flush()\n        if self._ours", "        if self._ours"),
+        *("gzc/_transfer.py", "        sink.flush()\n        if self._region", "        if self._region"),
         *("pipes", "d12_"),
     ),
     _mutant(
@@ -533,9 +536,9 @@ MUTANTS = (
     _mutant(
         "a signal handler's TimeoutError is no want of descriptors (M22)",
         *(
-            "gzc/_through_pipe.py",
-            '            if _syscalls.struck(exc):\n                raise\n            raise Declined(f"no pipe',
-            '            raise Declined(f"no pipe',
+            "gzc/_movers.py",
+            '        if _syscalls.struck(exc):\n            raise\n        raise Declined(f"no pipe',
+            '        raise Declined(f"no pipe',
         ),
         *("handlers", "want_of_descriptors"),
     ),
@@ -618,26 +621,22 @@ MUTANTS = (
         *("rare_cases", "l13_"),
     ),
     _mutant(
-        "the object's position is asked for at each piece (B16)",
+        "the place of a piece is taken by one step of the kernel (R8, M26)",
         *(
-            "gzc/_file_sinks.py",
-            "            begin = self._file.tell()\n",
-            "            begin = self.offset\n            self.offset += count\n",
+            "gzc/_file_region.py",
+            "        _syscalls.advance(self._file.fileno(), count, self._end)\n",
+            "        self._end.append(self._file.tell() + count)\n        self._file.seek(self._end[0])\n",
         ),
-        *("disk", "others_write_meanwhile"),
+        *("shared_offsets", "one_step"),
     ),
     _mutant(
-        "the object stands behind what the pool has (B16)",
-        *("gzc/_file_sinks.py", "            if not inline:  # others", "            if False:  # others"),
-        *("disk", "others_write_while"),
+        "what others have written to the object goes before a piece (B16)",
+        *("gzc/_file_region.py", "        self._file.flush()  # a Buff", "        # a Buff"),
+        *("disk", "others_write_meanwhile or read_ahead"),
     ),
     _mutant(
         "what the pool wrote in part is filled in first (B16)",
-        *(
-            "gzc/_file_sinks.py",
-            "            count = min(count, end - begin)\n",
-            "            begin = self._file.tell()\n",
-        ),
+        *("gzc/_file_region.py", "        if not self.left:\n", "        if True:\n"),
         *("disk", "others_write_while"),
     ),
     _mutant(
@@ -646,23 +645,38 @@ MUTANTS = (
         *("disk", "inherits"),
     ),
     _mutant(
-        "what others have read ahead is dropped before a piece goes below (B16)",
-        *("gzc/_file_sinks.py", "if isinstance(self._file, io.BufferedRandom):", "if False:"),
-        *("disk", "read_ahead"),
+        "a BufferedRandom is told where the descriptor stands (R8)",
+        *("gzc/_file_region.py", "        if isinstance(self._file, io.BufferedRandom):", "        if False:"),
+        *("shared_offsets", "random"),
     ),
     _mutant(
-        "what is reserved begins where the object stands (B16)",
-        *(
-            "gzc/_file_sinks.py",
-            "            self.offset = self._file.tell()\n            self.ours",
-            "            self.ours",
-        ),
-        *("disk", "log_that"),
+        "what was taken and not written is given back (R8)",
+        *("gzc/_file_region.py", "            _syscalls.advance(self._file.fileno(), -left, [])\n", ""),
+        *("shared_offsets", "full"),
     ),
     _mutant(
         "a resumed run fills its place first (B16)",
-        *("gzc/_transfer.py", "            self._ours = ours  #", "            pass  #"),
+        *("gzc/_transfer.py", "            self._region = region  #", "            pass  #"),
         *("disk", "in_the_queue"),
+    ),
+    _mutant(
+        "no duplicate is closed while a lock is held (R5, M24)",
+        *(
+            "gzc/_lending.py",
+            "        if _syscalls.is_locked(fd):\n            _kept",
+            "        if False:\n            _kept",
+        ),
+        *("open_files", "taken_meanwhile"),
+    ),
+    _mutant(
+        "a file that is locked stays in the hub (R5)",
+        *("gzc/_lending.py", "if self.storage not in SLOW and _syscalls.is_locked(fd):", "if False:"),
+        *("open_files", "no_duplicate"),
+    ),
+    _mutant(
+        "one duplicate a run (R7)",
+        *("gzc/_lending.py", "        if self._duplicate is None:\n            fd", "        if True:\n            fd"),
+        *("open_files", "fuse"),
     ),
     _mutant(
         "what came before a reset goes first (D13)",

@@ -61,11 +61,11 @@ def test_what_is_switched_off_is_refused_with_its_reason_and_advice() -> None:
     assert found["well"] is False
 
 
-def test_copy_file_range_that_gives_way_to_sendfile_is_not_called_working() -> None:
+def test_copy_file_range_that_gives_way_to_splice_is_not_called_working() -> None:
     found = told(env={"GZC_DISABLE": "copy_file_range"}, status=1)
     (refused,) = [finding for finding in found["mechanisms"] if finding["needed"] and not finding["works"]]
     assert refused["name"] == "copy_file_range: file to file"
-    assert "sendfile in its place" in refused["what"]
+    assert "splice in its place" in refused["what"]
 
 
 def test_the_text_says_the_same(tmp_path: Path) -> None:

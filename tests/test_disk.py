@@ -44,13 +44,13 @@ get_ident = monkey.get_original("threading", "get_ident")
 
 
 @contextlib.contextmanager
-def mounted(mountpoint: Path) -> Iterator[Path]:
+def mounted(mountpoint: Path, *options: str) -> Iterator[Path]:
     """A misbehaving file system; what hangs in it when it ends fails then."""
     pytest.importorskip("mfusepy")
     if not os.access("/dev/fuse", os.W_OK) or os.geteuid():
         pytest.skip("to mount a FUSE file system needs /dev/fuse and root")
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests._fuse", str(mountpoint)],
+        [sys.executable, "-m", "tests._fuse", str(mountpoint), *options],
         cwd=Path(__file__).parent.parent,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -271,7 +271,7 @@ def test_a_thread_that_was_had_before_none_could_be_made(ends: Ends, monkeypatch
         calls.append(fd)
         return 7
 
-    _disk.Job().run(os.fstat, (ends.file().fileno(),))  # the pool is there
+    _disk.Job().run(os.fstat, ends.file().fileno())  # the pool is there
     job, file = _disk.Job(), ends.file()
     monkeypatch.setattr(ThreadPool, "spawn", spawn)
     with open_fds_unchanged(), pytest.raises(RuntimeError, match="new thread"):
@@ -416,7 +416,7 @@ def test_f3_a_size_that_is_too_big_is_asked_about_before_its_pages_are_taken(
     """F3: the kernel would fill what is missing with zeros, now and then also for a file of direct_io."""
     source = ends.keep((fuse / "size-big").open("rb"))
     ends_of_calls: list[int] = []
-    for name, offset, count in (("splice", 3, 2), ("copy_file_range", 3, 2), ("sendfile_to_file", 2, 3)):
+    for name, offset, count in (("splice", 3, 2), ("copy_file_range", 3, 2)):
         real = getattr(_syscalls, name)
 
         def look(*args: Any, real: Any = real, offset: int = offset, count: int = count) -> int:

@@ -27,7 +27,7 @@ from hypothesis import strategies as st
 import gzc
 from gzc import _disk, _hub, _pipe, _syscalls
 
-from ._ends import KIB, Ends, payload
+from ._ends import KIB, Ends, descriptors_are, own_descriptors, payload
 from ._figures import count as counted
 from ._fuzz_ends import SINKS, SOURCES, FileSource, SocketSink
 from ._pairs import raised
@@ -61,12 +61,6 @@ class Struck(BaseException):
 
 class Mine(Exception):
     """What the program itself throws into a copy."""
-
-
-def own_descriptors() -> set[str]:
-    """Descriptors open now that are not gzc's idle pipes."""
-    idle = {str(fd) for pipe in _pipe._idle for fd in (pipe.reader, pipe.writer)}
-    return {fd for fd in os.listdir("/proc/self/fd") if fd not in idle and os.path.exists(f"/proc/self/fd/{fd}")}
 
 
 STRATEGIES: list[st.SearchStrategy[tuple[str, dict[str, Any]]]] = []
@@ -480,7 +474,7 @@ class Copying:
     def nothing_is_left(self) -> None:
         assert not _hub._claims
         assert [_syscalls.unread(pipe.reader) for pipe in _pipe._idle] == [0] * len(_pipe._idle)
-        assert own_descriptors() == self._before
+        descriptors_are(self._before)
 
     def _source_is_right(self) -> None:
         """What was not taken is still there to be read."""

@@ -20,10 +20,10 @@ from hypothesis import strategies as st
 import gzc
 from gzc import _hub, _pipe, _syscalls
 
-from ._ends import KIB, Ends, payload
+from ._ends import KIB, Ends, descriptors_are, own_descriptors, payload
 from ._figures import count as counted
 from ._fuzz_ends import _pair, _reset, _send_now
-from .test_fuzz import NIGHTLY, PATIENCE, PROFILE, SIZES, own_descriptors
+from .test_fuzz import NIGHTLY, PATIENCE, PROFILE, SIZES
 
 SIDES = st.integers(0, 1)
 STEP = st.one_of(
@@ -136,7 +136,7 @@ def tried(families: tuple[str, str], history: list[tuple[str, int, int]]) -> Non
         assert not _hub._claims
     assert [_syscalls.unread(pipe.reader) for pipe in _pipe._idle] == [0] * len(_pipe._idle)
     gevent.sleep(0)  # gevent closes sockets in the hub's next turn
-    assert own_descriptors() == before
+    descriptors_are(before)
     counted("histories of tunnels")
     counted("steps of histories", len(history))
 

@@ -44,6 +44,8 @@ FLOORS = {
     "_memory": 3,
     "_pipes": 3,
     "_sockets": 3,
+    "_lending": 3,
+    "_file_region": 2,
     "_files": 4,
     "_file_sinks": 5,
     "_classify": 6,

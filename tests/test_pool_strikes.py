@@ -17,7 +17,7 @@ import pytest
 from gevent import monkey
 
 import gzc
-from gzc import _disk, _file_sinks, _pipe, _syscalls
+from gzc import _disk, _file_sinks, _lending, _pipe, _syscalls
 
 from ._ends import (
     MIB,
@@ -42,7 +42,7 @@ def test_a_result_is_booked_once(ends: Ends, monkeypatch: pytest.MonkeyPatch) ->
     real, calls = _file_sinks.FileSink.swift, []
 
     def swift(self: Any, count: int) -> bool:
-        calls.append(self._booked)
+        calls.append(self.region._written)
         if len(calls) == 2:
             raise KeyboardInterrupt
         return real(self, count)
@@ -143,21 +143,21 @@ def test_a_forked_child_does_not_keep_what_the_thread_has(ends: Ends, monkeypatc
     held = Held(monkeypatch, "copy_file_range")
     copying = ends.spawn(gzc.copy, ends.file(CONTENT), ends.file(mode="wb"))
     held.wait_begun()
-    lent = tuple(_disk._lent_fds)
+    lent = [fd for one in _lending._all for fd in one._open]
     assert len(lent) == 2
     gevent.get_hub().loop.install_sigchld()
     pid = gevent.os.fork()
     if pid == 0:
         status = 1
         try:
-            status = 0 if all(_closed(fd) for fd in lent) and not _disk._lent_fds else 2
+            status = 0 if all(map(_closed, lent)) and not any(one._open for one in _lending._all) else 2
         finally:
             os._exit(status)
     with gevent.Timeout(PATIENCE):
         assert gevent.os.waitpid(pid, 0)[1] == 0
     held.finish()
     assert copying.get(timeout=PATIENCE) == len(CONTENT)
-    assert not _disk._lent_fds
+    assert all(map(_closed, lent))
 
 
 def _closed(fd: int) -> bool:
@@ -188,12 +188,13 @@ def test_an_error_out_of_the_pool_leaves_no_cycle(ends: Ends, monkeypatch: pytes
         sink.close()
 
 
-def test_sendfile_into_a_file_moves_nobodys_position(ends: Ends) -> None:
+def test_splice_between_files_moves_nobodys_position(ends: Ends) -> None:
     """A call that comes back late would move the position that the caller's file object shares."""
     source, sink = ends.file(CONTENT), ends.file(b"head", "r+b")
     os.lseek(sink.fileno(), 2, os.SEEK_SET)
-    assert _syscalls.sendfile_to_file(sink.fileno(), source.fileno(), 10, 1000, 4) == 1000
-    assert os.lseek(sink.fileno(), 0, os.SEEK_CUR) == 2
+    pipe = _pipe.Pipe()
+    assert pipe.between(source.fileno(), sink.fileno(), 1000, 10, 4) == 1000
+    assert (os.lseek(source.fileno(), 0, os.SEEK_CUR), os.lseek(sink.fileno(), 0, os.SEEK_CUR)) == (0, 2)
     assert os.pread(sink.fileno(), 2000, 0) == b"head" + CONTENT[10:1010]
 
 

@@ -1,0 +1,84 @@
+"""The place in a file where a copy writes, taken from the offset of the open file before anything is written.
+
+The offset may be shared: with a child that writes lines to the same ``out.txt``, with greenlets that write to the same
+object. ``lseek(fd, n, SEEK_CUR)`` moves it by n in one atomic step, also between processes (M26). With a ``tell``
+before a piece and a ``seek`` after it two writers could have the same place (hard case R8).
+
+What a short write or an error leaves: the rest of the region is given back if nobody has moved the offset since;
+else it stays, and what nobody writes there reads as zeros. A run that goes on fills it first.
+
+Rules of this file: it moves the offset, and writes nothing.
+"""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+from . import _syscalls
+
+
+class FileRegion:
+    """The part of ``file`` that is one run's alone."""
+
+    __slots__ = ("_base", "_end", "_file", "_leg", "_piece", "_size", "_written")
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+        self._end: list[int] = []  # where the region ends, if there is one
+        self._size = 0
+        #: Bytes of this run whose place is settled; of these, before the region and before this leg.
+        self._written = self._base = self._leg = 0
+        self._piece = 0
+
+    @property
+    def left(self) -> int:
+        """Bytes of the region still to be written."""
+        return self._size - (self._written - self._base) if self._end else 0
+
+    @property
+    def next(self) -> int:
+        """Where the next byte goes."""
+        return self._end[0] - self.left
+
+    def reserve(self, count: int) -> None:
+        """Take the next ``count`` bytes; what others have written to the object goes before them."""
+        self._file.flush()  # a BufferedRandom forgets what it has read ahead, too
+        self._end.clear()
+        self._size, self._base = count, self._written
+        _syscalls.advance(self._file.fileno(), count, self._end)
+        self._tell_file()
+
+    def place(self, count: int) -> tuple[int, int]:
+        """Where the next piece of up to ``count`` bytes goes, and how long it may be."""
+        if not self.left:
+            self.reserve(count)
+        self._piece = min(count, self.left)
+        return self.next, self._piece
+
+    def wrote(self, count: int) -> None:
+        """``count`` bytes of the piece have been written."""
+        self._written += count
+
+    def write_off(self) -> None:
+        """A thread may still write the piece, at any time: nothing else is to be put there."""
+        self._base -= self._piece
+        self._piece = 0
+
+    def settle(self, count: int) -> None:
+        """A leg is over that wrote ``count`` bytes: more than was told, if a result came late."""
+        self._written = self._leg = max(self._written, self._leg + count)
+        left = self.left
+        if left and not self._file.closed and _syscalls.offset(self._file.fileno()) == self._end[0]:
+            _syscalls.advance(self._file.fileno(), -left, [])
+            self.forget()
+            self._tell_file()
+
+    def forget(self) -> None:
+        """What is left of the region is nobody's."""
+        self._end.clear()
+
+    def _tell_file(self) -> None:
+        """A BufferedRandom remembers where the descriptor stands, and computes seeks from that."""
+        if isinstance(self._file, io.BufferedRandom):
+            self._file.tell()
