@@ -1,14 +1,15 @@
 """Ends in the program's own memory.
 
-Rules of this file: no copy that is not asked for. A source is a view, sent as it lies; what it exports is
-released when the run ends, because an exported ``bytearray`` or ``BytesIO`` cannot be resized.
+Rules of this file: no copy of the whole, and nothing is exported while others run: an exported ``bytearray`` or
+``BytesIO`` cannot be resized, and the owner may do so between steps, as beside a loop of ``read`` (hard case R12).
 """
 
 from __future__ import annotations
 
-import contextlib
 import io
 import mmap
+import os
+import sys
 from typing import Any
 
 from ._endpoint import Kind, Sink, Source
@@ -24,6 +25,39 @@ class Cursor:
     def seek(self, position: int) -> None:
         self.position = position
 
+    def tell(self) -> int:
+        return self.position
+
+    def read(self, size: int = -1) -> bytes:
+        """Up to ``size`` bytes, all there are left when it is negative."""
+        with memoryview(self.buffer) as view, view.cast("B") as whole:
+            end = len(whole) if size < 0 else self.position + size
+            data = bytes(whole[self.position : end])
+        self.position += len(data)
+        return data
+
+
+def _size(obj: Any) -> int:
+    """Bytes in ``obj``. ``BytesIO.getbuffer`` would copy what it shares with the ``bytes`` it was made of (M28)."""
+    if isinstance(obj, io.BytesIO):
+        position = obj.tell()
+        try:
+            return io.BytesIO.seek(obj, 0, os.SEEK_END)
+        finally:
+            io.BytesIO.seek(obj, position)
+    return obj.nbytes if isinstance(obj, memoryview) else len(obj)
+
+
+def _whole(obj: Any) -> Any:
+    """A buffer of all of ``obj``, made without copying it."""
+    if not isinstance(obj, io.BytesIO):
+        return obj
+    try:
+        io.BytesIO.truncate(obj, sys.maxsize)  # changes nothing, and refuses where somebody has exported it
+    except BufferError:
+        return obj.getbuffer()  # nothing is shared then, while ``getvalue`` would copy
+    return io.BytesIO.getvalue(obj)
+
 
 class MemorySource(Source):
     """``bytes``, ``bytearray``, ``memoryview``, ``mmap`` or ``BytesIO``, from its position."""
@@ -32,49 +66,41 @@ class MemorySource(Source):
     has_descriptor = False
     exclusive = False
     rewindable = True
+    borrowed = True
 
     def __init__(self, obj: Cursor | io.BytesIO | mmap.mmap) -> None:
         super().__init__(obj)
         self._owner = obj
-        self._exported: memoryview | None = None
-        self.note = type(obj.buffer if isinstance(obj, Cursor) else obj).__name__
-        with self._export() as view:
-            self.size = len(view)
-        self.offset = self._next = self._position()
-
-    def _position(self) -> int:
-        return self._owner.position if isinstance(self._owner, Cursor) else self._owner.tell()
-
-    def _export(self) -> memoryview:
-        owner = self._owner
-        if isinstance(owner, Cursor):
-            buffer: Any = owner.buffer
-        else:
-            buffer = owner.getbuffer() if isinstance(owner, io.BytesIO) else owner
-        # "B": a view of wider items would count items, not bytes
-        return memoryview(buffer).cast("B")
+        buffer = obj.buffer if isinstance(obj, Cursor) else obj
+        self.note = type(buffer).__name__
+        self.size = _size(buffer)
+        self.offset = self._next = obj.tell()
 
     def check(self) -> None:
-        self.offset = self._next = self._position()
+        self.offset = self._next = self._owner.tell()
 
     def read(self, count: int) -> memoryview:
-        if self._exported is None:
-            self._exported = self._export()
-        view = self._exported[self._next : self._next + count]
+        owner = self._owner
+        # "B": a view of wider items would count items, not bytes
+        whole = memoryview(owner.buffer if isinstance(owner, Cursor) else _whole(owner)).cast("B")
+        view = whole[self._next : self._next + count]
         self._next += len(view)
         return view
 
+    def unread(self, count: int) -> None:
+        self._next -= count
+
+    def passed(self, count: int) -> None:
+        self._seek(self._next)
+
     def settle(self, count: int) -> None:
         self.offset = self._next = self.offset + count
-        if not getattr(self._owner, "closed", False):
-            self._owner.seek(self.offset)
+        self._seek(self.offset)
         super().settle(count)
 
-    def close(self) -> None:
-        if self._exported is not None:
-            with contextlib.suppress(BufferError):  # a thread that hangs on storage still has a part of it
-                self._exported.release()
-            self._exported = None
+    def _seek(self, position: int) -> None:
+        if not getattr(self._owner, "closed", False):
+            self._owner.seek(position)
 
 
 class MemorySink(Sink):
@@ -86,10 +112,10 @@ class MemorySink(Sink):
 
     def __init__(self, obj: bytearray | io.BytesIO | mmap.mmap) -> None:
         super().__init__(obj)
-        if not isinstance(obj, bytearray):
-            if obj.closed:
-                raise ValueError("I/O operation on closed file")
-            with memoryview(obj) if isinstance(obj, mmap.mmap) else obj.getbuffer() as view:
+        if not isinstance(obj, bytearray) and obj.closed:
+            raise ValueError("I/O operation on closed file")
+        if isinstance(obj, mmap.mmap):
+            with memoryview(obj) as view:
                 if view.readonly:
                     raise TypeError("a read-only mmap cannot be a sink")
         self._take = obj.extend if isinstance(obj, bytearray) else obj.write

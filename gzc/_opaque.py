@@ -64,6 +64,7 @@ class OpaqueSink(Sink):
     """Anything with ``write``, ``sendall`` or ``send``."""
 
     kind = Kind.OPAQUE
+    waits_in_write = True
 
     def __init__(self, obj: object, note: str, write: Callable[[Any], Any]) -> None:
         super().__init__(obj)

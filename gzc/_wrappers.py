@@ -6,7 +6,6 @@ same. None of them closes anything unless it is told to.
 
 from __future__ import annotations
 
-import io
 import operator
 from collections.abc import Callable, Iterator
 from types import TracebackType
@@ -15,6 +14,7 @@ from typing import Any, SupportsIndex, TypeVar
 from ._classify import source
 from ._endpoint import Kind, Source
 from ._files import FileSource, section_below
+from ._memory import Cursor
 
 _R = TypeVar("_R", bound="_Reader")
 
@@ -31,7 +31,7 @@ class _Reader:
 
     def __init__(self, inner: Any) -> None:
         memory = isinstance(inner, (bytes, bytearray, memoryview))
-        self._inner: Any = io.BytesIO(inner) if memory else inner
+        self._inner: Any = Cursor(inner) if memory else inner
         source(self._inner)  # a text file, a bare integer, a closed file: said now, not in the first read
 
     def _take(self, size: int) -> bytes:

@@ -90,7 +90,7 @@ def _body(self: Any) -> Any:
     def settle(count: int) -> None:
         reader.length -= count
 
-    left = reader.length + self.buf.getbuffer().nbytes
+    left = reader.length + len(self.buf.getvalue())
     return _counted(below.heading(take), left, settle).failing(_marking(self))
 
 
