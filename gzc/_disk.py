@@ -38,6 +38,9 @@ class Storage(Enum):
     REMOTE = "remote"  # network file systems, anything unknown: a read or a write may take seconds
     FUSE = "fuse"  # the same, and each close of a descriptor is a FLUSH, also of one that only reads
 
+    # As of ``Kind``: Enum's own costs more than what is looked up.
+    __hash__ = object.__hash__
+
 
 #: Storage that a call never waits for.
 NEVER_WAITS = frozenset({Storage.MEMORY, Storage.VIRTUAL})

@@ -108,7 +108,7 @@ class End:
         """The run has moved all there was: give back what it had, which may wait for storage, and fail."""
 
     def close(self) -> None:
-        """The run is over, however it ended: give back what it still has, and wait for nothing."""
+        """The run was ended by an exception: give back what it still has, and wait for nothing."""
 
     def settling(self: _E, settler: Callable[[int], None]) -> _E:
         """A description that also tells ``settler`` how many bytes went past, once a run."""

@@ -21,44 +21,42 @@ from . import _syscalls
 class FileRegion:
     """The part of ``file`` that is one run's alone."""
 
-    __slots__ = ("_base", "_end", "_file", "_leg", "_piece", "_size", "_written")
+    __slots__ = ("_base", "_file", "_leg", "_piece", "_remembers", "_size", "end", "written")
 
     def __init__(self, file: Any) -> None:
         self._file = file
-        self._end: list[int] = []  # where the region ends, if there is one
+        #: Whether the object remembers where the descriptor stands, and computes seeks from that.
+        self._remembers = isinstance(file, io.BufferedRandom)
+        #: Where the region ends, if there is one.
+        self.end: list[int] = []
         self._size = 0
-        #: Bytes of this run whose place is settled; of these, before the region and before this leg.
-        self._written = self._base = self._leg = 0
+        #: Bytes of this run that were written; of these, before the region and before this leg.
+        self.written = self._base = self._leg = 0
         self._piece = 0
 
     @property
     def left(self) -> int:
         """Bytes of the region still to be written."""
-        return self._size - (self._written - self._base) if self._end else 0
-
-    @property
-    def next(self) -> int:
-        """Where the next byte goes."""
-        return self._end[0] - self.left
+        return self._size - (self.written - self._base) if self.end else 0
 
     def reserve(self, count: int) -> None:
         """Take the next ``count`` bytes; what others have written to the object goes before them."""
-        self._file.flush()  # a BufferedRandom forgets what it has read ahead, too
-        self._end.clear()
-        self._size, self._base = count, self._written
-        _syscalls.advance(self._file.fileno(), count, self._end)
-        self._tell_file()
+        file = self._file
+        file.flush()  # a BufferedRandom forgets what it has read ahead, too
+        self.end.clear()
+        self._size, self._base = count, self.written
+        _syscalls.advance(file.fileno(), count, self.end)
+        if self._remembers:
+            file.tell()
 
     def place(self, count: int) -> tuple[int, int]:
         """Where the next piece of up to ``count`` bytes goes, and how long it may be."""
-        if not self.left:
+        left = self.left
+        if not left:
             self.reserve(count)
-        self._piece = min(count, self.left)
-        return self.next, self._piece
-
-    def wrote(self, count: int) -> None:
-        """``count`` bytes of the piece have been written."""
-        self._written += count
+            left = count
+        self._piece = min(count, left)
+        return self.end[0] - left, self._piece
 
     def write_off(self) -> None:
         """A thread may still write the piece, at any time: nothing else is to be put there."""
@@ -67,18 +65,10 @@ class FileRegion:
 
     def settle(self, count: int) -> None:
         """A leg is over that wrote ``count`` bytes: more than was told, if a result came late."""
-        self._written = self._leg = max(self._written, self._leg + count)
+        self.written = self._leg = max(self.written, self._leg + count)
         left = self.left
-        if left and not self._file.closed and _syscalls.offset(self._file.fileno()) == self._end[0]:
+        if left and not self._file.closed and _syscalls.offset(self._file.fileno()) == self.end[0]:
             _syscalls.advance(self._file.fileno(), -left, [])
-            self.forget()
-            self._tell_file()
-
-    def forget(self) -> None:
-        """What is left of the region is nobody's."""
-        self._end.clear()
-
-    def _tell_file(self) -> None:
-        """A BufferedRandom remembers where the descriptor stands, and computes seeks from that."""
-        if isinstance(self._file, io.BufferedRandom):
-            self._file.tell()
+            self.end.clear()
+            if self._remembers:
+                self._file.tell()

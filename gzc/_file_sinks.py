@@ -11,7 +11,7 @@ import stat
 from collections.abc import Callable
 from typing import Any
 
-from . import _disk, _syscalls
+from . import _syscalls
 from ._disk import NEVER_WAITS, SLOW, Storage
 from ._endpoint import Kind, Sink
 from ._file_region import FileRegion
@@ -47,24 +47,25 @@ class FileSink(FileEnd, Sink):
 
     def place(self, count: int) -> tuple[int, int]:
         """Where the next piece goes, and how long it may be; ``placed`` is to say what became of it."""
-        self._look_again()
+        if self.region.end or self._duplicate is not None:
+            self._look_again()
         return self.region.place(count)
 
     def placed(self, count: int) -> None:
         """``count`` bytes of the piece have been written."""
-        self.region.wrote(count)
+        self.region.written += count
 
     def abandon(self) -> None:
         """The pool has the piece, and may still write it at any time: nobody else is to be put there."""
         self.region.write_off()
 
     def _look_again(self) -> None:
-        """Begin anew if dup2(2) has put another file below the object since the region was taken."""
-        if (self.region.left or self._duplicate is not None) and self.storage not in SLOW:
+        """Begin anew if dup2(2) has put another file below the object meanwhile."""
+        if self.storage not in SLOW:
             status = os.fstat(self.fileno())
             if (status.st_dev, status.st_ino) != self.identity:
                 self.identity = (status.st_dev, status.st_ino)
-                self.region.forget()
+                self.region.end.clear()
                 self.take_back(wait=False)
 
     def swift(self, count: int) -> bool:
@@ -158,6 +159,7 @@ def sink_below(file: Any) -> Sink:
         return OwnSink(file, Kind.NULL, "/dev/null") if null else OwnSink(file, Kind.OPAQUE, "device")
     if flags & O_DIRECT:
         return OwnSink(file, Kind.OPAQUE, "file opened with O_DIRECT")
-    if _disk.storage(file.fileno()) is Storage.VIRTUAL:
+    sink = (AppendSink if flags & os.O_APPEND else FileSink)(file, status)
+    if sink.storage is Storage.VIRTUAL:
         return OwnSink(file, Kind.OPAQUE, "file of procfs, sysfs or their kin")
-    return (AppendSink if flags & os.O_APPEND else FileSink)(file, status)
+    return sink

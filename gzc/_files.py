@@ -54,10 +54,12 @@ class FileEnd(Lender, Doer, End):
         self.do(self.storage not in SLOW or isinstance(self._file, io.RawIOBase), self._file.flush, ())
 
     def finish(self) -> None:
-        self.take_back(wait=True)
+        if self._duplicate is not None:
+            self.take_back(wait=True)
 
     def close(self) -> None:
-        self.take_back(wait=False)
+        if self._duplicate is not None:
+            self.take_back(wait=False)
 
 
 class FileSource(FileEnd, Source):

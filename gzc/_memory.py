@@ -66,13 +66,15 @@ class MemorySource(Source):
     has_descriptor = False
     exclusive = False
     rewindable = True
-    borrowed = True
+    #: Bytes of this leg that the owner's position has been told.
+    _told = 0
 
     def __init__(self, obj: Cursor | io.BytesIO | mmap.mmap) -> None:
         super().__init__(obj)
         self._owner = obj
         buffer = obj.buffer if isinstance(obj, Cursor) else obj
         self.note = type(buffer).__name__
+        self.borrowed = type(buffer) is not bytes  # of which nothing can change
         self.size = _size(buffer)
         self.offset = self._next = obj.tell()
 
@@ -91,11 +93,14 @@ class MemorySource(Source):
         self._next -= count
 
     def passed(self, count: int) -> None:
-        self._seek(self._next)
+        self._seek(self.offset + self._told + count)
+        self._told += count  # last: what a signal handler interrupts here ``settle`` does again
 
     def settle(self, count: int) -> None:
         self.offset = self._next = self.offset + count
-        self._seek(self.offset)
+        told, self._told = self._told, 0
+        if told != count:
+            self._seek(self.offset)
         super().settle(count)
 
     def _seek(self, position: int) -> None:

@@ -29,6 +29,7 @@ def pump(mover: Mover, left: float, tally: Tally, observers: Sequence[Callable[[
     is over. Whatever ends it, ``tally.moved`` is what was delivered.
     """
     tries = again = MOST_TRIES
+    passed = mover.source.passed if mover.source.rewindable else None
     born = _hub.generation
     turn = _hub.turn()
     deadline = 0.0
@@ -63,7 +64,8 @@ def pump(mover: Mover, left: float, tally: Tally, observers: Sequence[Callable[[
                         again = MOST_TRIES
                     tries = again
                 mover.woken = None
-                mover.source.passed(moved)
+                if passed is not None:
+                    passed(moved)
                 if observers:
                     tell(observers, moved)
                     _still_here(born)

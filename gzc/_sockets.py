@@ -67,8 +67,10 @@ class StreamSource(_SocketEnd, Source):
         view = self._buffer[:count]
         return view[: _syscalls.readinto(self.fileno(), view)]
 
-    def close(self) -> None:
+    def finish(self) -> None:
         self._buffer = None
+
+    close = finish
 
 
 class StreamSink(_SocketEnd, Sink):

@@ -117,13 +117,13 @@ class Transfer(Interruptible):
                 source.finish()
                 sink.finish()
             except BaseException as exc:
+                source.close()
+                sink.close()
                 sign(exc, self)
                 raise
             return self.moved
         finally:
             self._running = False
-            source.close()
-            sink.close()
             if not self._held:
                 self._claims.release()
 
@@ -176,10 +176,10 @@ class Transfer(Interruptible):
         try:
             if source.identity is not None and sink.identity not in (None, source.identity):
                 # shutil never yields while it copies between files, so its callers take no lock. We yield: both ranges
-                # are taken first. In the sink a size that is a claim would be zeros in front of others' bytes.
+                # are taken first. Of a size that is a claim, the rest would be zeros in front of others' bytes.
                 amount = int(min(left, source.amount() or 0))
-                source.reserve(amount)
                 if amount and source.size_is_reliable():
+                    source.reserve(amount)
                     sink.reserve(amount)
             pump(mover, left, tally, self._observers)
         except BaseException as exc:

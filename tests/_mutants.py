@@ -624,19 +624,19 @@ MUTANTS = (
         "the place of a piece is taken by one step of the kernel (R8, M26)",
         *(
             "gzc/_file_region.py",
-            "        _syscalls.advance(self._file.fileno(), count, self._end)\n",
-            "        self._end.append(self._file.tell() + count)\n        self._file.seek(self._end[0])\n",
+            "        _syscalls.advance(file.fileno(), count, self.end)\n",
+            "        self.end.append(file.tell() + count)\n        file.seek(self.end[0])\n",
         ),
         *("shared_offsets", "one_step"),
     ),
     _mutant(
         "what others have written to the object goes before a piece (B16)",
-        *("gzc/_file_region.py", "        self._file.flush()  # a Buff", "        # a Buff"),
+        *("gzc/_file_region.py", "        file.flush()  # a Buff", "        # a Buff"),
         *("disk", "others_write_meanwhile or read_ahead"),
     ),
     _mutant(
         "what the pool wrote in part is filled in first (B16)",
-        *("gzc/_file_region.py", "        if not self.left:\n", "        if True:\n"),
+        *("gzc/_file_region.py", "        if not left:\n", "        if True:\n"),
         *("disk", "others_write_while"),
     ),
     _mutant(
@@ -646,7 +646,7 @@ MUTANTS = (
     ),
     _mutant(
         "a BufferedRandom is told where the descriptor stands (R8)",
-        *("gzc/_file_region.py", "        if isinstance(self._file, io.BufferedRandom):", "        if False:"),
+        *("gzc/_file_region.py", "isinstance(file, io.BufferedRandom)", "False"),
         *("shared_offsets", "random"),
     ),
     _mutant(

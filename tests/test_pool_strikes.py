@@ -42,7 +42,7 @@ def test_a_result_is_booked_once(ends: Ends, monkeypatch: pytest.MonkeyPatch) ->
     real, calls = _file_sinks.FileSink.swift, []
 
     def swift(self: Any, count: int) -> bool:
-        calls.append(self.region._written)
+        calls.append(self.region.written)
         if len(calls) == 2:
             raise KeyboardInterrupt
         return real(self, count)
