@@ -10,7 +10,7 @@ import mmap
 import socket as native
 import tempfile
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar, overload
 
 from gevent import fileobject as gfile
 from gevent import socket as gsocket
@@ -21,46 +21,52 @@ from ._consent import sinks, sources
 from ._endpoint import End, Sink, Source
 from ._opaque import opaque_sink, opaque_source
 
+_D = TypeVar("_D")
 _Descend = Callable[[Any], Any]
 
+_OWN_METHODS = object()
 
-def source(obj: object) -> Source:
+
+@overload
+def source(obj: object) -> Source: ...
+@overload
+def source(obj: object, default: _D) -> Source | _D: ...
+def source(obj: object, default: Any = _OWN_METHODS) -> Any:
     """Describe ``obj`` as a source: what is below it, if it may be bypassed, else its own methods.
 
     Gives a description back as it is, so a wrapper's ``__gzc_source__`` can build on that of the object
     inside: ``gzc.source(self.inner).limited(self.left).settling(self.count)``.
 
+    :param default: given back in place of a description by its own methods, of which then none is looked for: for
+        ``None`` the answer says whether somebody vouches for ``obj``, by registration or by a dunder.
     :raises TypeError: a text file, a bare integer, or an object without ``read``, ``recv`` and their kin.
     :raises ValueError: a closed file.
     :raises OSError: EBADF, a closed socket; ``io.UnsupportedOperation``, a file that cannot be read.
     """
-    if isinstance(obj, Source):
+    if issubclass(type(obj), Source):  # ``isinstance`` would ask a proxy for its ``__class__``
         return obj
     described = sources.describe(obj)
-    return described if described is not None else opaque_source(obj, _why_opaque(obj, sources))
+    if described is None:
+        return opaque_source(obj, sources.why(obj)) if default is _OWN_METHODS else default
+    return described
 
 
-def sink(obj: object) -> Sink:
+@overload
+def sink(obj: object) -> Sink: ...
+@overload
+def sink(obj: object, default: _D) -> Sink | _D: ...
+def sink(obj: object, default: Any = _OWN_METHODS) -> Any:
     """Describe ``obj`` as a sink; the counterpart of ``source``, with the same errors."""
-    if isinstance(obj, Sink):
+    if issubclass(type(obj), Sink):
         return obj
     described = sinks.describe(obj)
-    return described if described is not None else opaque_sink(obj, _why_opaque(obj, sinks))
-
-
-def _why_opaque(obj: object, register: Any) -> str:
-    if type(obj) is gsocket.socket:
-        return "socket that keeps records, or of a family gzc does not know"
-    name = f"{type(obj).__module__}.{type(obj).__qualname__}"
-    if register.overridden(obj):
-        return f"{name}, which overrides a data method"
-    if register.permits(obj):
-        return f"{name} over something that is no plain descriptor"
-    return f"{name}, which nobody vouches for"
+    if described is None:
+        return opaque_sink(obj, sinks.why(obj)) if default is _OWN_METHODS else default
+    return described
 
 
 def _no_text(outer: object, inner: object) -> None:
-    if isinstance(inner, io.TextIOBase):
+    if issubclass(type(inner), io.TextIOBase):
         raise TypeError(f"{outer!r} is a text file, and must be opened in binary mode")
 
 
@@ -69,7 +75,11 @@ def _below(attribute: str, describe: Callable[[Any], Any]) -> _Descend:
     return lambda obj: describe(getattr(obj, attribute))
 
 
-def _buffered(describe: Callable[[Any], Any], register: Any, stream: type[End]) -> _Descend:
+#: What it says of its own bytes would not count those that a buffer above it holds.
+_UNDER_A_BUFFER = "which describes itself, under a buffer"
+
+
+def _buffered(describe: Callable[[Any], Any], register: Any, stream: Callable[[Any, Any], Any]) -> _Descend:
     """A buffered object passes on what its raw object gives, so the raw object must be a plain one, too.
 
     ``tarfile``'s members have the same buffered types as ``open()``; so has ``socket.makefile``.
@@ -77,18 +87,35 @@ def _buffered(describe: Callable[[Any], Any], register: Any, stream: type[End]) 
 
     def below(file: Any) -> Any:
         raw = file.raw  # raises ValueError when the file was detached
-        if type(raw) is native.SocketIO:
-            return _made(raw, file)
         if type(raw) is io.FileIO and vars(raw).keys() <= _NAMED:
             return describe(file)
-        return describe(file) if isinstance(raw, _RAW) and register.permits(raw) else None
+        vouch = register.vouch(raw)
+        if vouch is None:
+            return None
+        if vouch.cls in _RAW:
+            return describe(file)
+        if vouch.cls is native.SocketIO:
+            return stream(raw, file)
+        register.refuse(raw, _UNDER_A_BUFFER)
+        return None
 
-    def _made(raw: Any, file: Any) -> Any:
+    return below
+
+
+def _stream(register: Any, make: Callable[[Any, Any], End]) -> Callable[[Any, Any], Any]:
+    """What ``socket.makefile`` gives, ``file``, or the bare ``raw`` object below its buffer."""
+
+    def below(raw: Any, file: Any = None) -> Any:
         sock = _hub.socket_of(raw)
-        if stream is _sockets.StreamSource and raw._timeout_occurred:
+        if register is sources and raw._timeout_occurred:
             return None  # its own ``read`` refuses, since bytes may have been lost with the exception
-        plain = isinstance(sock, gsocket.socket) and register.permits(sock) and register.describe(sock)
-        return stream(sock, file) if plain else None  # type: ignore[call-arg]
+        vouch = register.vouch(sock)
+        if vouch is None:
+            return None
+        if vouch.cls is not gsocket.socket:
+            register.refuse(sock, _UNDER_A_BUFFER)
+            return None
+        return make(sock, file) if vouch.describe(sock) else None
 
     return below
 
@@ -133,27 +160,31 @@ _NAMED = frozenset({"name"})
 #: Raw objects over a descriptor of their own; gevent's are what its FileObjects have below.
 _RAW = (io.FileIO, GreenFileDescriptorIO)
 
-sources.add(gsocket.socket, _sockets.source_below)
-sinks.add(gsocket.socket, _sockets.sink_below)
+_RECORDS = "which keeps records, or is of a family gzc does not know"
+sources.add(gsocket.socket, _sockets.source_below, declining=_RECORDS)
+sinks.add(gsocket.socket, _sockets.sink_below, declining=_RECORDS)
 
 for _type in _RAW:
     sources.add(_type, _files.source_below)
     sinks.add(_type, _file_sinks.sink_below)
+_receiving, _sending = _stream(sources, _sockets.StreamSource), _stream(sinks, _sockets.StreamSink)
+sources.add(native.SocketIO, _receiving)
+sinks.add(native.SocketIO, _sending)
 for _type in (io.BufferedReader, io.BufferedRandom):
-    sources.add(_type, _buffered(_files.source_below, sources, _sockets.StreamSource))
+    sources.add(_type, _buffered(_files.source_below, sources, _receiving))
 for _type in (io.BufferedWriter, io.BufferedRandom):
-    sinks.add(_type, _buffered(_file_sinks.sink_below, sinks, _sockets.StreamSink))
+    sinks.add(_type, _buffered(_file_sinks.sink_below, sinks, _sending))
 
-_WRAPPERS: tuple[tuple[type, str, Callable[[Callable[[Any], Any]], _Descend]], ...] = (
-    (tempfile._TemporaryFileWrapper, "file", lambda describe: _below("file", describe)),
-    (tempfile.SpooledTemporaryFile, "_file", _spooled),
-    (gfile.FileObjectPosix, "io", _file_object),
-    (gfile.FileObjectBlock, "io", _file_object),
-    (gfile.FileObjectThread, "io", _in_threads),
+_WRAPPERS: tuple[tuple[type, str, Callable[[Callable[[Any], Any]], _Descend], str], ...] = (
+    (tempfile._TemporaryFileWrapper, "file", lambda describe: _below("file", describe), ""),
+    (tempfile.SpooledTemporaryFile, "_file", _spooled, "which is still in memory, and counts"),
+    (gfile.FileObjectPosix, "io", _file_object, ""),
+    (gfile.FileObjectBlock, "io", _file_object, ""),
+    (gfile.FileObjectThread, "io", _in_threads, "whose calls go through its owner's threads"),
 )
-for _type, _inner, _make in _WRAPPERS:
-    sources.add(_type, _make(source), _inner)
-    sinks.add(_type, _make(sink), _inner)
+for _type, _inner, _make, _declining in _WRAPPERS:
+    sources.add(_type, _make(source), _inner, _declining)
+    sinks.add(_type, _make(sink), _inner, _declining)
 
 for _type in (bytes, bytearray, memoryview):
     sources.add(_type, lambda obj: _memory.MemorySource(_memory.Cursor(obj)))

@@ -2,8 +2,8 @@
 
 GzipFile, SSLSocket, a chunked HTTPResponse, a counting subclass: all have a ``fileno()``, and going below
 them would be corruption. A type vouches for its objects, by registration or by a ``__gzc_source__`` or
-``__gzc_sink__`` of its own, and the vouching holds only while nothing more derived overrides a data
-method. TLS, counters and decompressors drop out with no special case.
+``__gzc_sink__`` of its own, and the vouching holds only while nothing more derived overrides a method that
+matters. TLS, counters and decompressors drop out with no special case.
 
 Rules of this file: it decides, it knows no concrete type, and it never calls a method of the object.
 """
@@ -12,6 +12,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from operator import attrgetter
+from types import BuiltinMethodType, MethodType
 from typing import Any, Generic, TypeVar
 
 from . import _hub
@@ -19,16 +21,30 @@ from ._endpoint import End, Sink, Source
 
 _E = TypeVar("_E", bound=End)
 
-#: The methods through which an object's bytes pass, by direction.
-DATA_METHODS = {
+#: What gzc asks of an object that it goes below, in place of its ``read`` or ``write``: which descriptor, and where in
+#: it (hard case R9). Not ``closed``, which says nothing of the bytes, nor ``close``, which is never called.
+_ASKED = ("tell", "seek", "seekable", "fileno", "flush", "__getattribute__")
+
+#: The methods that matter, by direction: through which an object's bytes pass, and what is asked in their place.
+METHODS = {
     _hub.READ: (
-        *("read", "readinto", "read1", "readinto1", "readall", "readline", "peek", "__iter__", "__next__"),
         *("recv", "recv_into", "recvfrom", "recvfrom_into", "recvmsg", "recvmsg_into"),
+        *("read", "readinto", "read1", "readinto1", "readall", "readline", "peek", "__iter__", "__next__"),
+        *("readable", *_ASKED),
     ),
-    _hub.WRITE: ("write", "writelines", "writeall", "send", "sendall", "sendmsg", "sendto"),
+    _hub.WRITE: (
+        *("send", "sendall", "sendmsg", "sendto", "write", "writelines", "writeall"),
+        *("writable", *_ASKED),
+    ),
 }
 
+_BOUND = (BuiltinMethodType, MethodType)
+
 _IMMUTABLE_TYPE = 1 << 8  # Py_TPFLAGS_IMMUTABLETYPE: nobody can patch such a class
+
+
+def name_of(cls: type) -> str:
+    return f"{cls.__module__}.{cls.__qualname__}"
 
 
 def _forwards(method: Any, inner: object, cls: type) -> bool:
@@ -41,7 +57,7 @@ def _forwards(method: Any, inner: object, cls: type) -> bool:
         if getattr(method, "__globals__", {}).get("__name__") != cls.__module__:
             return False
         method = method.__wrapped__
-    return getattr(method, "__self__", None) is inner
+    return type(method) in _BOUND and method.__self__ is inner
 
 
 def _made_by(cls: type, method: Any, adder: Any = None) -> bool:
@@ -63,59 +79,110 @@ def _seam(now: Any, pristine: object) -> bool:
 
 @dataclass(frozen=True)
 class _Vouch(Generic[_E]):
-    """``describe`` may be called for objects of ``cls`` while its methods are still the ``pristine`` ones.
+    """``describe`` may be called for objects of ``cls`` while the methods in ``names`` are still the ``pristine`` ones.
 
     inner
         The attribute with the object below, when instances keep delegates to its methods.
+    absent
+        Where instances keep delegates: the methods that the class lacks, so that one put there is an override, too.
+    declining
+        Why ``describe`` gives None, unless it is because of something below.
     """
 
     cls: type
     describe: Callable[[Any], _E | None]
-    pristine: tuple[tuple[str, object], ...]
+    direction: str
     inner: str
+    declining: str
+    absent: frozenset[str]
+    names: tuple[str, ...]
+    pristine: object
+    look: Callable[[type], object] | None
 
-    def holds_for(self, obj: object, direction: str) -> bool:
-        cls = type(obj)
-        for name, method in self.pristine:  # somebody patched the class itself, as tracers and mocks do
-            now = getattr(self.cls, name, None)
-            if now is not method and not _seam(now, method):
-                return False
+    def override(self, obj: object) -> str:
+        """What takes the vouching back for ``obj``, in words; empty when nothing does."""
+        cls, methods = type(obj), METHODS[self.direction]
+        if self.look is not None and (patched := self._patched()):
+            return f"whose {patched} was replaced in the class"
         if cls is not self.cls:
             for derived in cls.__mro__[: cls.__mro__.index(self.cls)]:
-                if not vars(derived).keys().isdisjoint(DATA_METHODS[direction]):
-                    return False
+                if not vars(derived).keys().isdisjoint(methods):
+                    below = "" if derived is cls else f" in {name_of(derived)}"
+                    return f"which overrides {self._first(vars(derived).keys())}{below}"
         if not cls.__dictoffset__:  # no attribute of its own; to ask for ``__dict__`` runs gevent's ``__getattr__``
-            return True
+            return ""
         own = getattr(obj, "__dict__", None)
         if not own:
-            return True
-        names = own.keys() & DATA_METHODS[direction]
-        return not names or (
-            bool(self.inner) and all(_forwards(own[name], getattr(obj, self.inner), self.cls) for name in names)
-        )
+            return ""
+        names = own.keys() & methods
+        if not names:
+            return ""
+        inner = getattr(obj, self.inner) if self.inner else self
+        for name in names:
+            method = own[name]
+            if type(method) in _BOUND and method.__self__ is inner:
+                continue
+            # Werkzeug's range keeps there, as a flag, whether it is ``seekable``.
+            if type(method) is not bool and not _forwards(method, inner, self.cls):
+                return f"whose {name} was replaced in the object"
+        return ""
+
+    def _patched(self) -> str:
+        """The method of the class itself that somebody has replaced, as tracers and mocks do; empty when none is."""
+        if self.absent:
+            for cls in self.cls.__mro__[:-1]:
+                if not vars(cls).keys().isdisjoint(self.absent):
+                    return self._first(self.absent & vars(cls).keys())
+        try:
+            if self.look(self.cls) == self.pristine:  # type: ignore[misc] # it is there where this is asked
+                return ""
+        except AttributeError:  # one of them is gone
+            pass
+        pristine = self.pristine if isinstance(self.pristine, tuple) else (self.pristine,)
+        for name, method in zip(self.names, pristine, strict=True):
+            now = getattr(self.cls, name, None)
+            if now is not method and not _seam(now, method):
+                return name
+        return ""
+
+    def _first(self, names: Any) -> str:
+        """Which of ``names`` to speak of: one that ``cls`` has, too, if there is."""
+        found = [name for name in METHODS[self.direction] if name in names]
+        return next((name for name in found if hasattr(self.cls, name)), found[0])
 
 
 class _Register(Generic[_E]):
-    """What has been vouched for in one direction."""
+    """What has been vouched for in one direction.
+
+    refusal
+        The object that was refused last, and why: words for whoever looked at it in order to describe another. Were
+        another thread to refuse one meanwhile, only the words would be wrong.
+    """
 
     def __init__(self, direction: str, dunder: str) -> None:
         self.direction = direction
         self.dunder = dunder
+        self.refusal = ""
         self._vouches: dict[type, _Vouch[_E]] = {}
         self._found: dict[type, tuple[object, _Vouch[_E] | None]] = {}
 
-    def add(self, cls: type, describe: Callable[[Any], _E | None], inner: str = "") -> None:
+    def add(self, cls: type, describe: Callable[[Any], _E | None], inner: str = "", declining: str = "") -> None:
         if not isinstance(cls, type):
             raise TypeError(f"{cls!r} is not a class")
-        self._vouches[cls] = self._vouch(cls, describe, inner)
+        self._vouches[cls] = self._vouch(cls, describe, inner, declining)
         self._found.clear()
 
-    def _vouch(self, cls: type, describe: Callable[[Any], _E | None], inner: str = "") -> _Vouch[_E]:
-        pristine: tuple[tuple[str, object], ...] = ()
+    def _vouch(
+        self, cls: type, describe: Callable[[Any], _E | None], inner: str = "", declining: str = ""
+    ) -> _Vouch[_E]:
+        names: tuple[str, ...] = ()
         if not cls.__flags__ & _IMMUTABLE_TYPE:
-            names = DATA_METHODS[self.direction]
-            pristine = tuple((n, getattr(cls, n)) for n in names if getattr(cls, n, None) is not None)
-        return _Vouch(cls, describe, pristine, inner)
+            names = tuple(n for n in METHODS[self.direction] if getattr(cls, n, None) is not None)
+        look = attrgetter(*names) if names else None
+        pristine = look(cls) if look else ()
+        absent = frozenset(METHODS[self.direction]).difference(names) if inner else frozenset()
+        declining = declining or "which describes nothing below it"
+        return _Vouch(cls, describe, self.direction, inner, declining, absent, names, pristine, look)
 
     def _lookup(self, cls: type) -> _Vouch[_E] | None:
         for base in cls.__mro__:
@@ -127,7 +194,7 @@ class _Register(Generic[_E]):
                     _made_by(owner, method, describe)
                     for owner in base.__mro__
                     for name, method in vars(owner).items()
-                    if name in DATA_METHODS[self.direction]
+                    if name in METHODS[self.direction]
                 )
                 return self._vouch(base, describe) if own else None
         return None
@@ -141,22 +208,34 @@ class _Register(Generic[_E]):
             found = self._found[cls] = hook, self._lookup(cls)
         return found[1]
 
+    def vouch(self, obj: object) -> _Vouch[_E] | None:
+        """Who vouches for ``obj``; None if nobody does, or an override takes that back."""
+        found = self._find(type(obj))
+        why = "which nobody vouches for" if found is None else found.override(obj)
+        if not why:
+            return found
+        self.refuse(obj, why)
+        return None
+
     def describe(self, obj: object) -> _E | None:
         """The description of ``obj`` by whoever may vouch for it, or None: only its own methods may be used."""
-        found = self._find(type(obj))
-        if found is None or not found.holds_for(obj, self.direction):
+        found = self.vouch(obj)
+        if found is None:
             return None
-        return found.describe(obj)
+        self.refusal = ""
+        described = found.describe(obj)
+        if described is None and not self.refusal:
+            self.refuse(obj, found.declining)
+        return described
 
-    def permits(self, obj: object) -> bool:
-        """Whether some class vouches for ``obj`` and no override takes that back."""
-        found = self._find(type(obj))
-        return found is not None and found.holds_for(obj, self.direction)
+    def refuse(self, obj: object, why: str) -> None:
+        """Note why ``obj`` may not be bypassed."""
+        self.refusal = f"{name_of(type(obj))}, {why}"
 
-    def overridden(self, obj: object) -> bool:
-        """Whether some class vouches for ``obj`` and an override takes that back."""
-        found = self._find(type(obj))
-        return found is not None and not found.holds_for(obj, self.direction)
+    def why(self, obj: object) -> str:
+        """Why ``obj`` has just been refused: itself, or the innermost object below it that was."""
+        name = name_of(type(obj))
+        return self.refusal if self.refusal.startswith(f"{name}, ") else f"{name} over {self.refusal}"
 
 
 sources: _Register[Source] = _Register(_hub.READ, "__gzc_source__")
@@ -175,8 +254,8 @@ def register(
     :param sink: the same for writing.
 
     The vouching also covers subclasses, as long as neither they nor the instance override a method that
-    carries data in that direction. A class can vouch for itself with ``__gzc_source__`` and
-    ``__gzc_sink__`` methods instead.
+    carries data in that direction, or tells the position or the descriptor. A class can vouch for itself with
+    ``__gzc_source__`` and ``__gzc_sink__`` methods instead.
     """
     if source is not None:
         sources.add(cls, source)

@@ -184,23 +184,37 @@ MUTANTS = (
     _mutant(
         "a subclass that overrides takes the consent back (O9)",
         "gzc/_consent.py",
-        "if not vars(derived).keys().isdisjoint(DATA_METHODS[direction]):",
+        "if not vars(derived).keys().isdisjoint(methods):",
         "if False:",
         *("consent", "subclass_that_overrides or socket_that_overrides"),
     ),
     _mutant(
         "an instance that overrides takes the consent back (O9)",
-        *("gzc/_consent.py", "names = own.keys() & DATA_METHODS[direction]", "names = set()"),
+        *("gzc/_consent.py", "names = own.keys() & methods", "names = set()"),
         *("consent", "override_on_the_instance"),
     ),
     _mutant(
         "a patched class loses the consent",
         *(
             "gzc/_consent.py",
-            "            if now is not method and not _seam(now, method):\n                return False",
+            "            if now is not method and not _seam(now, method):\n                return name",
             "            pass",
         ),
         *("consent", "patched_after_import or patching_a"),
+    ),
+    _mutant(
+        "who overrides the position or the descriptor is not bypassed (R9)",
+        "gzc/_consent.py",
+        '("tell", "seek", "seekable", "fileno", "flush", "__getattribute__")',
+        '("__getattribute__",)',
+        *("positions", "takes_the_consent_back"),
+    ),
+    _mutant(
+        "a method put into a class of delegates is an override (R9)",
+        "gzc/_consent.py",
+        "        if self.absent:\n",
+        "        if False:\n",
+        *("positions", "takes_the_consent_back and patched"),
     ),
     _mutant(
         "a buffer above an unknown raw object is not bypassed (O7)",
@@ -219,8 +233,8 @@ MUTANTS = (
     _mutant(
         "makefile above TLS is not bypassed (O10, M9)",
         "gzc/_classify.py",
-        "plain = isinstance(sock, gsocket.socket) and register.permits(sock) and register.describe(sock)",
-        "plain = isinstance(sock, gsocket.socket)",
+        "        vouch = register.vouch(sock)\n",
+        "        vouch = register._find(type(sock))\n",
         *("machine", "m9_"),
     ),
     _mutant(

@@ -158,7 +158,7 @@ def test_a_refusal_is_a_structured_record(
     )
     assert declined["msg"] % declined["args"] == f"not zero-copy: {declined['why']}"
     assert "Counting" in opaque["source"]
-    assert "overrides a data method" in opaque["why"]
+    assert "Counting, which overrides read" in opaque["why"]
 
 
 # -- Prometheus --------------------------------------------------------------------------------------------

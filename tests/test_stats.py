@@ -185,7 +185,7 @@ def test_refusals_are_counted_by_reason(ends: Ends) -> None:
     assert len(t.refused) == 1
     (why, count) = t.refused[0]
     assert count == 3
-    assert "Unknown, which overrides a data method" in why
+    assert "Unknown, which overrides read" in why
 
 
 def test_explain_counts_no_refusal(ends: Ends) -> None:
