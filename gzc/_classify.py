@@ -79,7 +79,7 @@ def _below(attribute: str, describe: Callable[[Any], Any]) -> _Descend:
 _UNDER_A_BUFFER = "which describes itself, under a buffer"
 
 
-def _buffered(describe: Callable[[Any], Any], register: Any, stream: Callable[[Any, Any], Any]) -> _Descend:
+def _buffered(describe: Callable[[Any], Any], register: Any, stream: Callable[..., Any]) -> _Descend:
     """A buffered object passes on what its raw object gives, so the raw object must be a plain one, too.
 
     ``tarfile``'s members have the same buffered types as ``open()``; so has ``socket.makefile``.
@@ -102,7 +102,7 @@ def _buffered(describe: Callable[[Any], Any], register: Any, stream: Callable[[A
     return below
 
 
-def _stream(register: Any, make: Callable[[Any, Any], End]) -> Callable[[Any, Any], Any]:
+def _stream(register: Any, make: Callable[[Any, Any], End]) -> Callable[..., Any]:
     """What ``socket.makefile`` gives, ``file``, or the bare ``raw`` object below its buffer."""
 
     def below(raw: Any, file: Any = None) -> Any:
@@ -112,10 +112,10 @@ def _stream(register: Any, make: Callable[[Any, Any], End]) -> Callable[[Any, An
         vouch = register.vouch(sock)
         if vouch is None:
             return None
-        if vouch.cls is not gsocket.socket:
-            register.refuse(sock, _UNDER_A_BUFFER)
-            return None
-        return make(sock, file) if vouch.describe(sock) else None
+        if vouch.cls is gsocket.socket and vouch.describe(sock) is not None:
+            return make(sock, file)
+        register.refuse(sock, vouch.declining if vouch.cls is gsocket.socket else _UNDER_A_BUFFER)
+        return None
 
     return below
 

@@ -24,6 +24,7 @@ from ._ends import PATIENCE
 
 KIB, MIB = 1 << 10, 1 << 20
 SMALL = 32 * KIB  # gzc.config.small as it comes
+OK = b"HTTP/1.1 200 OK\r\n"
 SIZES = (0, 1, 1025, SMALL, SMALL + 1, 64 * KIB + 1, 3 * MIB)
 
 
