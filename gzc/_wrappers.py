@@ -26,6 +26,14 @@ def _natural(value: SupportsIndex, what: str) -> int:
     return number
 
 
+def _can_seek(file: Any) -> bool:
+    """Whether ``file`` says that it can seek; where it does not say, whether it has the method."""
+    try:
+        return bool(file.seekable())
+    except Exception:  # noqa: BLE001 - only ``seek`` itself is needed
+        return hasattr(file, "seek")
+
+
 class _Reader:
     """An ordinary binary reader over ``_take``."""
 
@@ -118,8 +126,7 @@ class section(_Reader):
         self._offset = _natural(offset, "the offset")
         self._end = self._offset + _natural(count, "the count")
         super().__init__(file)
-        seekable = getattr(self._inner, "seekable", None)
-        if not (seekable() if seekable is not None else hasattr(self._inner, "seek")):
+        if not _can_seek(self._inner):
             raise TypeError(f"{file!r} cannot seek, and a section needs that")
 
     def _consumed(self, count: int) -> None:

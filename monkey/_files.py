@@ -21,11 +21,13 @@ def attempt(fsrc: Any, fdst: Any, count: int | None = None) -> gzc.Transfer | No
     """
     if type(fsrc) is io.BytesIO or type(fdst) is io.BytesIO:
         return None  # common, and nothing to gain
-    if _seam.apart() or not (hasattr(fsrc, "read") and hasattr(fdst, "write")):
+    if _seam.apart():
         return None
     try:
+        if not (hasattr(fsrc, "read") and hasattr(fdst, "write")):
+            return None
         source = gzc.source(fsrc)
-    except Exception:  # noqa: BLE001 - a ``closed`` or ``readable`` of anybody's, which the loop does not ask
+    except Exception:  # noqa: BLE001 - a property of anybody's, which the loop may never ask (hard case R2)
         return None  # or it refuses it in its own words
     if _is_small(source):
         return None  # before the sink is looked at: a small copy has no time for more

@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from functools import wraps
+from types import BuiltinMethodType
 from typing import Any
 
 import gzc
@@ -57,7 +58,7 @@ def retrbinary(original: Method) -> Method:
 
     @wraps(original)
     def retrbinary(self: Any, cmd: str, callback: Any, blocksize: int = 8192, rest: Any = None) -> Any:
-        file: Any = getattr(callback, "__self__", None)
+        file: Any = callback.__self__ if type(callback) is BuiltinMethodType else None
         if type(file) in (io.BufferedWriter, io.BufferedRandom) and callback == file.write:
             self = _Moving(self, lambda connection: _seam.prefix(connection, file))
         return original(self, cmd, callback, blocksize, rest)

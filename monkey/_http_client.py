@@ -1,7 +1,8 @@
 """``http.client``: request bodies out of files, and response bodies below their ``read``.
 
 A file goes below ``HTTPConnection.send`` as it is: ``send`` takes files by contract, so framing, headers and the
-end of the body stay http.client's own. Only chunks are framed here, larger than its 8 KiB.
+end of the body stay http.client's own. Only chunks are framed here, larger than its 8 KiB, and only of a file whose
+size is no mere claim.
 
 Rules of this file: the fast prefix, then the original, which finds the file at its end. A connection that
 overrides ``send``, prints what it sends or speaks TLS, a text file, a pipe: all the old way.
@@ -10,6 +11,7 @@ overrides ``send``, prints what it sends or speaks TLS, a text file, a pipe: all
 from __future__ import annotations
 
 import errno
+import socket
 import sys
 from collections.abc import Callable, Iterator
 from functools import wraps
@@ -22,9 +24,13 @@ from ._ledger import Row
 
 Method = Callable[..., Any]
 
-#: Bytes of one chunk of a chunked body. Its size is on the wire before its data, so a file that shrinks
-#: meanwhile costs the connection; http.client's own 8 KiB would be 128 of each call for a MiB.
-CHUNK = 1024 * 1024
+#: Bytes of one chunk of a chunked body, which servers limit: uWSGI to 1 MiB (hard case R10). Its size is on the wire
+#: before its data, so a file that shrinks meanwhile costs the connection; http.client's own 8 KiB would be 128 of each
+#: call for a MiB.
+CHUNK = 256 * 1024
+
+#: What is sent with this flag goes in one segment with what comes next. Linux's alone.
+_MORE = getattr(socket, "MSG_MORE", 0)
 
 #: Overrides of ``send`` that pass on whatever they are given, or nothing: botocore's, after an early answer
 #: to ``Expect: 100-continue``.
@@ -58,6 +64,11 @@ def send_output(original: Method) -> Method:
 
 def send_prefix(connection: Any, data: Any) -> None:
     """Send of a plain file what can be sent below it; the caller's ``send`` finds the rest, or its end."""
+    if type(data) is _Chunk:
+        for part, send_part in ((data.head, data.send_head), (data, data.send_data)):
+            sys.audit("http.client.send", connection, part)
+            send_part()
+        return
     if type(data) is bytes or connection.debuglevel > 0 or not _is_worthwhile(data):
         return
     if connection.sock is None and connection.auto_open:
@@ -71,24 +82,30 @@ def send_prefix(connection: Any, data: Any) -> None:
 
 def takes_whole(connection: Any, body: Any) -> bool:
     """Whether ``body`` may be given to the ``send`` of ``connection`` as a file, in place of its blocks."""
-    # A block that is false is left out, and that some files are, too, as Django's without a name.
-    return connection.debuglevel <= 0 and _is_worthwhile(body) and _send_is_known(connection) and bool(body)
+    return connection.debuglevel <= 0 and _is_worthwhile(body) and _send_is_known(connection) and _is_true(body)
+
+
+def _is_true(body: Any) -> bool:
+    """Whether ``body`` will do as a block: one that is false is left out, as Django's file without a name would be."""
+    try:
+        return bool(body)
+    except Exception:  # noqa: BLE001 - http.client does not ask a file
+        return False
 
 
 def _is_worthwhile(file: Any) -> bool:
     """Whether so much is left of a file that it is not best sent as ever: to look at it more than once costs."""
-    return _amount(file) > gzc.config.small
+    source = _file(file)
+    return source is not None and (source.amount() or 0) > gzc.config.small
 
 
-def _amount(file: Any) -> int:
-    """How many bytes of a regular binary file are left; 0 for everything else."""
-    if not hasattr(file, "read"):
-        return 0
+def _file(body: Any) -> Any:
+    """The description of a regular binary file that ``send`` would read; None for everything else."""
     try:
-        source = gzc.source(file)
-    except Exception:  # noqa: BLE001 - a ``closed`` or ``readable`` of anybody's, which http.client does not ask
-        return 0
-    return (source.kind is gzc.Kind.FILE and source.amount()) or 0
+        source = gzc.source(body, None)
+        return source if source is not None and source.kind is gzc.Kind.FILE and hasattr(body, "read") else None
+    except Exception:  # noqa: BLE001 - whatever is wrong, http.client finds it in its own time
+        return None
 
 
 def _send_is_known(connection: Any) -> bool:
@@ -102,24 +119,57 @@ def _send_is_known(connection: Any) -> bool:
     return False
 
 
+class _Chunk:
+    """One chunk, as ``send`` takes it: its head, a transfer of its data, and a reader of what that leaves."""
+
+    def __init__(self, before: bytes, file: Any, source: Any, size: int, sink: Any) -> None:
+        self.head = b"%b%X\r\n" % (before, size)
+        self._file = file
+        self._sock = sink.obj
+        self.left = size
+        self.moving = _seam.transfer(source.limited(size).settling(self._past), sink)
+
+    def _past(self, count: int) -> None:
+        self.left -= count
+
+    def send_head(self) -> None:
+        """By itself it would be a segment of its own, which costs more CPU than the data's system call."""
+        self._sock.sendall(self.head, _MORE)
+
+    def send_data(self) -> None:
+        """Move what goes below."""
+        if self.moving is not None:
+            _seam.run(self.moving)
+
+    def read(self, size: int) -> bytes:
+        """Up to ``size`` bytes of what is left of the chunk."""
+        data: bytes = self._file.read(min(size, self.left))
+        self.left -= len(data)
+        return data
+
+
 def _chunks(connection: Any, file: Any) -> Iterator[Any]:
-    """The chunks of ``file`` as ``send`` takes them, framing included."""
-    while left := _amount(file):  # asked anew for each chunk: a file may shrink
-        chunk = gzc.limit(file, min(left, CHUNK))
-        if _seam.transfer(chunk, connection.sock) is None:
+    """The chunks of ``file`` as ``send`` takes them, framing included; the end of one goes with the next one's head."""
+    end, sink = b"", gzc.sink(connection.sock)
+    while source := _file(file):  # asked anew for each chunk: a file may shrink
+        left = source.amount()
+        if not left or not source.size_is_reliable():
+            break
+        chunk = _Chunk(end, file, source, min(left, CHUNK), sink)
+        if chunk.moving is None:
             break  # small, or TLS
-        yield b"%X\r\n" % chunk.remaining
         yield chunk
-        if chunk.remaining:
+        if chunk.left:
             # The rest of the body would be taken for data of this chunk.
             connection.close()
             raise ConnectionAbortedError(
-                errno.ECONNABORTED, f"{file!r} became {chunk.remaining} bytes shorter than the chunk announced"
+                errno.ECONNABORTED, f"{file!r} became {chunk.left} bytes shorter than the chunk announced"
             )
-        yield b"\r\n"
+        end = b"\r\n"
     for block in connection._read_readable(file):
-        yield b"%X\r\n" % len(block) + block + b"\r\n"
-    yield b"0\r\n\r\n"
+        yield b"%b%X\r\n%b\r\n" % (end, len(block), block)
+        end = b""
+    yield b"%b0\r\n\r\n" % end
 
 
 def body(response: Any) -> Any:
@@ -130,7 +180,7 @@ def body(response: Any) -> Any:
     try:
         file, length = response.fp, response.length
         known = response.chunked is False and (isinstance(length, int) or (length is None and response.will_close))
-    except AttributeError:
+    except Exception:  # noqa: BLE001 - a subclass that keeps its state in another way
         return None
     if file is None or not known:
         return None

@@ -53,12 +53,15 @@ def socket_init(original: Callable[..., None]) -> Callable[..., None]:
 
 def _waiting(fd: object, end: Callable[[Any], Any]) -> Any:
     """The end over the gevent socket that ``fd`` belongs to, if this greenlet may wait for it; else None."""
-    owner: Any = _owners.get(fd) if isinstance(fd, int) else None
-    if owner is None or owner.fileno() != fd or owner.timeout == 0.0:
+    owner: Any = _owners.get(fd) if issubclass(type(fd), int) else None  # type: ignore[call-overload]
+    try:
+        if owner is None or owner.fileno() != fd or owner.timeout == 0.0:
+            return None
+        if _cannot_wait() or owner.hub is not get_hub_if_exists():
+            return None
+        described = end(owner)
+    except Exception:  # noqa: BLE001 - a subclass of anybody's, which os does not ask
         return None
-    if _cannot_wait() or owner.hub is not get_hub_if_exists():
-        return None
-    described = end(owner)
     return described if described.kind is gzc.Kind.STREAM else None  # not TLS, not datagrams
 
 
@@ -121,7 +124,8 @@ def copy_file_range(original: Callable[..., int]) -> Callable[..., int]:
     def copy_file_range(
         src: int, dst: int, count: int, offset_src: int | None = None, offset_dst: int | None = None
     ) -> int:
-        wrong = any(type(n) is not int or n < 0 for n in (src, dst, count, offset_src or 0, offset_dst or 0))
+        offsets = (offset for offset in (offset_src, offset_dst) if offset is not None)
+        wrong = any(type(n) is not int or n < 0 for n in (src, dst, count, *offsets))
         if wrong or _cannot_wait():
             return original(src, dst, count, offset_src, offset_dst)  # which says what is wrong
         return gzc.copy_file_range(src, dst, count, offset_src, offset_dst)

@@ -7,6 +7,7 @@ is moved and the original does it all; an exception leaves no claim and no pipe 
 from __future__ import annotations
 
 import _thread
+import io
 import logging
 import os
 import socket
@@ -80,7 +81,7 @@ def run(moving: gzc.Transfer, reader: object = None, *, whole: bool = False) -> 
 
 def _timed_out(reader: object) -> None:
     """A ``makefile`` object cannot be read any more after its socket's timeout, and says so."""
-    raw = getattr(reader, "raw", None)
+    raw = reader.raw if type(reader) in (io.BufferedReader, io.BufferedRandom) else None  # type: ignore[attr-defined]
     if type(raw) is socket.SocketIO:
         raw._timeout_occurred = True  # type: ignore[attr-defined]
 

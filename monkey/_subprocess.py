@@ -31,9 +31,10 @@ def readall(original: Callable[[Any], bytes]) -> Callable[[Any], bytes]:
 
     @wraps(original)
     def readall(self: Any) -> bytes:
-        if self.closed or not self.readable():
+        step = _step(self)
+        if not step:
             return original(self)  # which refuses it in gevent's words
-        read, step, whole = getattr(self, _READ), _step(self.fileno()), BytesIO()
+        read, whole = getattr(self, _READ), BytesIO()
         try:
             while data := read(step):
                 whole.write(data)
@@ -44,7 +45,14 @@ def readall(original: Callable[[Any], bytes]) -> Callable[[Any], bytes]:
     return readall
 
 
-def _step(fd: int) -> int:
+def _step(file: Any) -> int:
+    """How much to ask for at a time; 0 where ``file`` is not open for reading, or does not say so."""
+    try:
+        if file.closed or not file.readable():
+            return 0
+        fd = file.fileno()
+    except Exception:  # noqa: BLE001 - gevent's own ``readall`` asks none of this
+        return 0
     with contextlib.suppress(OSError, AttributeError):  # no pipe; not Linux
         return max(STEP, fcntl.fcntl(fd, fcntl.F_GETPIPE_SZ))
     return STEP

@@ -26,7 +26,7 @@ def copyfileobj(original: Copy) -> Copy:
     def copyfileobj(
         src: Any, dst: Any, length: int | None = None, exception: type[Exception] = OSError, bufsize: int | None = None
     ) -> None:
-        if length is not None and length > gzc.config.small:
+        if type(length) is int and length > gzc.config.small:
             length -= _most(src, dst, length, bufsize or 16 * 1024)
         original(src, dst, length, exception, bufsize)
 
@@ -39,6 +39,8 @@ def _most(src: Any, dst: Any, length: int, block: int) -> int:
     if moving is None:
         return 0
     amount = moving.plan.source.amount()
+    if amount is not None and not moving.plan.source.size_is_reliable():
+        return 0  # where it ends, only reading tells (hard case R3)
     if amount is not None and amount < length:
         moving = _files.attempt(src, dst, amount // block * block)
     return _seam.run(moving) if moving is not None and _files.fits(moving.plan) else 0

@@ -53,7 +53,10 @@ def request(original: Method) -> Method:
 
 
 def _has_length(headers: Any) -> bool:
-    return any(name.lower() in ("content-length", b"content-length") for name in headers or ())
+    try:
+        return any(name.lower() in ("content-length", b"content-length") for name in headers or ())
+    except Exception:  # noqa: BLE001 - no mapping of names, of which urllib3 speaks in its own words
+        return False
 
 
 def body(response: Any) -> Any:
@@ -63,8 +66,8 @@ def body(response: Any) -> Any:
         plain = not response.chunked and not (response.decode_content and response.headers.get("content-encoding"))
         nothing_above = not response._decoder and not response._has_decoded_content and not response._decoded_buffer
         same = _is_httplib(original) and response.length_remaining == original.length
-    except AttributeError:
-        return None  # a version that keeps its state in another way
+    except Exception:  # noqa: BLE001 - a version, or a subclass, that keeps its state in another way
+        return None
     if not plain or not nothing_above or not same or not all(hasattr(response, name) for name in _STATE):
         return None
     source = _http_client.body(original)
