@@ -22,8 +22,8 @@ from ._endpoint import End, Sink, Source
 _E = TypeVar("_E", bound=End)
 
 #: What gzc asks of an object that it goes below, in place of its ``read`` or ``write``: which descriptor, and where in
-#: it (hard case R9). Not ``closed``, which says nothing of the bytes, nor ``close``, which is never called.
-_ASKED = ("tell", "seek", "seekable", "fileno", "flush", "__getattribute__")
+#: it (hard case R9); and what answers for all methods, or for the type. Not ``close``, which is never called.
+_ASKED = ("tell", "seek", "seekable", "fileno", "flush", "__getattribute__", "__class__")
 
 #: The methods that matter, by direction: through which an object's bytes pass, and what is asked in their place.
 METHODS = {
@@ -77,10 +77,16 @@ def _seam(now: Any, pristine: object) -> bool:
     return made_in.partition(".")[0] == __package__ and getattr(now, "__wrapped__", None) is pristine
 
 
+#: What is asked, beside these, of the types that gzc knows itself: a wrapper says by its description what is below it.
+_OF_KNOWN_TYPES = ("closed", "raw")
+
+
 @dataclass(frozen=True)
 class _Vouch(Generic[_E]):
-    """``describe`` may be called for objects of ``cls`` while the methods in ``names`` are still the ``pristine`` ones.
+    """``describe`` may be called for objects of ``cls`` while ``names`` of it are still the ``pristine`` ones.
 
+    methods
+        What nothing more derived may override.
     inner
         The attribute with the object below, when instances keep delegates to its methods.
     absent
@@ -91,7 +97,7 @@ class _Vouch(Generic[_E]):
 
     cls: type
     describe: Callable[[Any], _E | None]
-    direction: str
+    methods: tuple[str, ...]
     inner: str
     declining: str
     absent: frozenset[str]
@@ -101,7 +107,7 @@ class _Vouch(Generic[_E]):
 
     def override(self, obj: object) -> str:
         """What takes the vouching back for ``obj``, in words; empty when nothing does."""
-        cls, methods = type(obj), METHODS[self.direction]
+        cls, methods = type(obj), self.methods
         if self.look is not None and (patched := self._patched()):
             return f"whose {patched} was replaced in the class"
         if cls is not self.cls:
@@ -147,7 +153,7 @@ class _Vouch(Generic[_E]):
 
     def _first(self, names: Any) -> str:
         """Which of ``names`` to speak of: one that ``cls`` has, too, if there is."""
-        found = [name for name in METHODS[self.direction] if name in names]
+        found = [name for name in self.methods if name in names]
         return next((name for name in found if hasattr(self.cls, name)), found[0])
 
 
@@ -166,23 +172,36 @@ class _Register(Generic[_E]):
         self._vouches: dict[type, _Vouch[_E]] = {}
         self._found: dict[type, tuple[object, _Vouch[_E] | None]] = {}
 
-    def add(self, cls: type, describe: Callable[[Any], _E | None], inner: str = "", declining: str = "") -> None:
+    def add(
+        self,
+        cls: type,
+        describe: Callable[[Any], _E | None],
+        inner: str = "",
+        declining: str = "",
+        *,
+        asks: tuple[str, ...] = _OF_KNOWN_TYPES,
+    ) -> None:
         if not isinstance(cls, type):
             raise TypeError(f"{cls!r} is not a class")
-        self._vouches[cls] = self._vouch(cls, describe, inner, declining)
+        self._vouches[cls] = self._vouch(cls, describe, inner, declining, asks)
         self._found.clear()
 
     def _vouch(
-        self, cls: type, describe: Callable[[Any], _E | None], inner: str = "", declining: str = ""
+        self,
+        cls: type,
+        describe: Callable[[Any], _E | None],
+        inner: str = "",
+        declining: str = "",
+        asks: tuple[str, ...] = (),
     ) -> _Vouch[_E]:
-        names: tuple[str, ...] = ()
+        methods, names = METHODS[self.direction] + asks, tuple[str, ...]()
         if not cls.__flags__ & _IMMUTABLE_TYPE:
-            names = tuple(n for n in METHODS[self.direction] if getattr(cls, n, None) is not None)
+            names = tuple(n for n in methods if getattr(cls, n, None) is not None)
         look = attrgetter(*names) if names else None
         pristine = look(cls) if look else ()
-        absent = frozenset(METHODS[self.direction]).difference(names) if inner else frozenset()
+        absent = frozenset(methods).difference(names) if inner else frozenset()
         declining = declining or "which describes nothing below it"
-        return _Vouch(cls, describe, self.direction, inner, declining, absent, names, pristine, look)
+        return _Vouch(cls, describe, methods, inner, declining, absent, names, pristine, look)
 
     def _lookup(self, cls: type) -> _Vouch[_E] | None:
         for base in cls.__mro__:
@@ -258,6 +277,6 @@ def register(
     ``__gzc_source__`` and ``__gzc_sink__`` methods instead.
     """
     if source is not None:
-        sources.add(cls, source)
+        sources.add(cls, source, asks=())
     if sink is not None:
-        sinks.add(cls, sink)
+        sinks.add(cls, sink, asks=())

@@ -53,7 +53,7 @@ class Transfer(Interruptible):
             if self._left < 0:
                 raise ValueError(f"count must not be negative (got {count!r})")
         # A position of our own where the source has none, so that a resumed run does not begin again.
-        self._src = Cursor(src) if isinstance(src, (bytes, bytearray, memoryview)) else src
+        self._src = Cursor(src) if issubclass(type(src), (bytes, bytearray, memoryview)) else src  # type: ignore[arg-type]
         self._dst = dst
         self._fallback = fallback
         self._done = self._left == 0

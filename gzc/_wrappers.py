@@ -38,7 +38,7 @@ class _Reader:
     """An ordinary binary reader over ``_take``."""
 
     def __init__(self, inner: Any) -> None:
-        memory = isinstance(inner, (bytes, bytearray, memoryview))
+        memory = issubclass(type(inner), (bytes, bytearray, memoryview))
         self._inner: Any = Cursor(inner) if memory else inner
         source(self._inner)  # a text file, a bare integer, a closed file: said now, not in the first read
 

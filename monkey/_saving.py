@@ -120,10 +120,11 @@ def copy_file(original: Method) -> Method:
 
     @wraps(original)
     def _copy_file(self: Any, fp: Any, *args: Any, **options: Any) -> None:
+        offset = self.file.tell()  # the original asks, too, before anything is written
         moved = _files.prefix(self.file, fp)
         original(self, fp, *args, **options)
         if moved:
-            self.file.seek(-moved, 1)
+            self.file.seek(offset)
 
     return _copy_file
 

@@ -205,8 +205,8 @@ MUTANTS = (
     _mutant(
         "who overrides the position or the descriptor is not bypassed (R9)",
         "gzc/_consent.py",
-        '("tell", "seek", "seekable", "fileno", "flush", "__getattribute__")',
-        '("__getattribute__",)',
+        '("tell", "seek", "seekable", "fileno", "flush", "__getattribute__", "__class__")',
+        '("__getattribute__", "__class__")',
         *("positions", "takes_the_consent_back"),
     ),
     _mutant(

@@ -35,11 +35,15 @@ def path(tmp_path: Path) -> str:
     return str(tmp_path)
 
 
-def chunks_of(sock: Any) -> tuple[list[int], bytes]:
-    """The sizes of the chunks of one request's body, and the body; it must be well framed to its end."""
-    file = sock.makefile("rb")
-    while file.readline() != b"\r\n":
-        pass
+def chunks_of(sock: Any, file: Any = None) -> tuple[list[int], bytes]:
+    """The sizes of the chunks of one request's body, and the body; it must be well framed to its end.
+
+    `file` has read the head of the request, if it is given.
+    """
+    if file is None:
+        file = sock.makefile("rb")
+        while file.readline() != b"\r\n":
+            pass
     sizes, body = [], b""
     while True:
         line = file.readline()
