@@ -78,7 +78,7 @@ def _seam(now: Any, pristine: object) -> bool:
 
 
 #: What is asked, beside these, of the types that gzc knows itself: a wrapper says by its description what is below it.
-_OF_KNOWN_TYPES = ("closed", "raw")
+_OF_KNOWN_TYPES = ("closed", "raw", "getbuffer", "getvalue")
 
 
 @dataclass(frozen=True)

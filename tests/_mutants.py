@@ -217,6 +217,27 @@ MUTANTS = (
         *("positions", "takes_the_consent_back and patched"),
     ),
     _mutant(
+        "a flag among an object's attributes is no method",
+        *("gzc/_consent.py", "if type(method) is not bool and not", "if not"),
+        *("wsgi_seams", "range"),
+    ),
+    _mutant(
+        "an exception says nothing where only a refusal is asked for (R2)",
+        *(
+            "gzc/_opaque.py",
+            "        return ask() is True\n    except Exception:",
+            "        return ask() is True\n    except OSError:",
+        ),
+        *("foreign_files", "copy_needs"),
+    ),
+    _mutant(
+        "what was refused before is not named for what declines by itself (R17)",
+        "gzc/_consent.py",
+        '        self.refusal = ""\n        described =',
+        "        described =",
+        *("refusals", "was_refused_before"),
+    ),
+    _mutant(
         "a buffer above an unknown raw object is not bypassed (O7)",
         *(
             "gzc/_classify.py",
@@ -468,6 +489,26 @@ MUTANTS = (
         "a response's length counts down (O13)",
         *("monkey/_http_client.py", "            response.length -= count\n", "            pass\n"),
         *("client_downloads", "kept_alive or every or spliced or next or client"),
+    ),
+    _mutant(
+        "a chunk is no larger than servers take (R10)",
+        *("monkey/_http_client.py", "CHUNK = 256 * 1024", "CHUNK = 1024 * 1024"),
+        *("wire_sizes", "no_chunk or uwsgi"),
+    ),
+    _mutant(
+        "a chunk's size is no claim (R3)",
+        *("monkey/_http_client.py", "if not left or not source.size_is_reliable():", "if not left:"),
+        *("wire_sizes", "framing"),
+    ),
+    _mutant(
+        "a member's end is no claim (R3)",
+        *("monkey/_tarfile.py", "if amount is not None and not moving.plan.source.size_is_reliable():", "if False:"),
+        *("wire_sizes", "tar"),
+    ),
+    _mutant(
+        "a chunk that a file is too short for costs the connection (X4)",
+        *("monkey/_http_client.py", "        if chunk.left:\n", "        if False:\n"),
+        *("client_uploads", "cannot_be_kept"),
     ),
     _mutant(
         "a promise that cannot be kept closes the connection (X4)",

@@ -51,7 +51,8 @@ def lies(ends: Ends) -> dict[str, Callable[..., Any]]:
         "readable": lambda *_: False,
         "writable": lambda *_: False,
         "__getattribute__": _getattribute,
-        **dict.fromkeys(("read", "readinto", "recv"), lambda *_: b""),
+        **dict.fromkeys(("read", "readinto", "recv", "getvalue"), lambda *_: b""),
+        "getbuffer": lambda *_: memoryview(b"not this"),
         **dict.fromkeys(("write", "send"), _swallow),
     }
 
@@ -170,7 +171,7 @@ SOURCES = {
         lambda ends, cls: _same(cls(ends.file(CONTENT), "name", delete=False)),
     ),
     "spooled file": Known(tempfile.SpooledTemporaryFile, lambda ends, cls: _same(ends.keep(_spooled(cls)))),
-    "BytesIO": Known(io.BytesIO, lambda ends, cls: _same(cls(CONTENT)), ("tell", "seek", "seekable", "flush"), **C),
+    "BytesIO": Known(io.BytesIO, lambda ends, cls: _same(cls(CONTENT)), ("tell", "seek", "getbuffer", "getvalue"), **C),
     "mmap": Known(mmap.mmap, lambda ends, cls: _same(_mapped(ends, cls)), ("tell", "seek", "flush"), **C),
     "socket": Known(gsocket.socket, lambda ends, cls: _same(_socket(ends, cls)), ("fileno",)),
     "SocketIO": Known(
