@@ -71,10 +71,16 @@ def _made_by(cls: type, method: Any, adder: Any = None) -> bool:
     return made_in is None or made_in.get("__name__") == cls.__module__ or made_in is getattr(adder, "__globals__", 0)
 
 
-def _seam(now: Any, pristine: object) -> bool:
-    """Whether ``now`` is a seam of gzc's own in place of ``pristine``: it passes on what that did."""
-    made_in = getattr(now, "__globals__", {}).get("__name__", "")
-    return made_in.partition(".")[0] == __package__ and getattr(now, "__wrapped__", None) is pristine
+def _replaced(cls: type, methods: tuple[str, ...], adder: Any = None) -> set[str]:
+    """Those of ``methods`` that are no longer as ``cls`` and its bases were written."""
+    written = ((owner, name, method) for owner in cls.__mro__ for name, method in vars(owner).items())
+    return {name for owner, name, method in written if name in methods and not _made_by(owner, method, adder)}
+
+
+def _below_seam(method: Any) -> Any:
+    """What a seam of gzc's own stands in place of, and passes on; None where ``method`` is none."""
+    made_in = getattr(method, "__globals__", {}).get("__name__", "")
+    return getattr(method, "__wrapped__", None) if made_in.partition(".")[0] == __package__ else None
 
 
 #: What is asked, beside these, of the types that gzc knows itself: a wrapper says by its description what is below it.
@@ -147,7 +153,7 @@ class _Vouch(Generic[_E]):
         pristine = self.pristine if isinstance(self.pristine, tuple) else (self.pristine,)
         for name, method in zip(self.names, pristine, strict=True):
             now = getattr(self.cls, name, None)
-            if now is not method and not _seam(now, method):
+            if now is not method and (method is None or _below_seam(now) is not method):
                 return name
         return ""
 
@@ -199,6 +205,10 @@ class _Register(Generic[_E]):
             names = tuple(n for n in methods if getattr(cls, n, None) is not None)
         look = attrgetter(*names) if names else None
         pristine = look(cls) if look else ()
+        # gzc may have been loaded after a tracer, or after its own seams; who registers a class knows how it is now.
+        replaced = _replaced(cls, names) if asks else ()
+        if replaced:
+            pristine = tuple(_below_seam(getattr(cls, n)) if n in replaced else getattr(cls, n) for n in names)
         absent = frozenset(methods).difference(names) if inner else frozenset()
         declining = declining or "which describes nothing below it"
         return _Vouch(cls, describe, methods, inner, declining, absent, names, pristine, look)
@@ -209,12 +219,7 @@ class _Register(Generic[_E]):
                 return self._vouches[base]
             describe = vars(base).get(self.dunder)
             if callable(describe):
-                own = _made_by(base, describe) or all(
-                    _made_by(owner, method, describe)
-                    for owner in base.__mro__
-                    for name, method in vars(owner).items()
-                    if name in METHODS[self.direction]
-                )
+                own = _made_by(base, describe) or not _replaced(base, METHODS[self.direction], describe)
                 return self._vouch(base, describe) if own else None
         return None
 

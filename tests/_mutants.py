@@ -197,8 +197,8 @@ MUTANTS = (
         "a patched class loses the consent",
         *(
             "gzc/_consent.py",
-            "            if now is not method and not _seam(now, method):\n                return name",
-            "            pass",
+            "if now is not method and (method is None or _below_seam(now) is not method):",
+            "if False:",
         ),
         *("consent", "patched_after_import or patching_a"),
     ),

@@ -14,9 +14,11 @@ import io
 import lzma
 import socket as native
 import ssl
+import sys
 import tarfile
 import tempfile
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, NoReturn
 
 import gevent
@@ -35,6 +37,7 @@ from ._ends import (
     Ends,
     PlainFileObject,
 )
+from ._program import finished
 
 CONTENT = bytes(range(97, 123)) * 4000
 
@@ -609,3 +612,29 @@ def test_a_description_that_does_not_say_how_says_so() -> None:
         gzc.copy(b"content", sink)
     with pytest.raises(BlockingIOError, match="does not know how to wait for it"):
         source.wait()
+
+
+@pytest.mark.parametrize(
+    ("owner", "method", "end"),
+    [
+        ("gevent.socket.socket", "recv_into", "gevent.socket.socketpair()[0]"),
+        ("socket.SocketIO", "readinto", "gevent.socket.socketpair()[0].makefile('rb')"),
+        ("gevent.fileobject.FileObjectBlock", "read", "gevent.fileobject.FileObjectBlock(__file__, 'rb')"),
+        ("tempfile.SpooledTemporaryFile", "seek", "tempfile.SpooledTemporaryFile()"),
+    ],
+)
+def test_a_class_that_was_patched_before_gzc_was_loaded(tmp_path: Path, owner: str, method: str, end: str) -> None:
+    """R9: a tracer may have come first, and wants to see the calls all the same; a seam of gzc's own is none."""
+    script = tmp_path / "program.py"
+    for patch, patched in (("pass", False), (f"{owner}.{method} = lambda *args: traced(*args)", True)):
+        script.write_text(
+            "import gevent.socket, gevent.fileobject, socket, tempfile, sys\n"
+            f"traced = getattr({owner}, {method!r}, None)\n{patch}\n"
+            "import gzc\n"
+            "assert 'gzc._consent' not in sys.modules\n"
+            "gzc.patch_all(stdlib=False)\n"
+            f"described = gzc.source({end})\n"
+            f"assert (described.kind is gzc.Kind.OPAQUE) is {patched}, described\n"
+            f"assert not {patched} or {method!r} in described.note, described\n"
+        )
+        finished([sys.executable, script])
