@@ -91,8 +91,8 @@ _OF_KNOWN_TYPES = ("closed", "raw", "getbuffer", "getvalue")
 class _Vouch(Generic[_E]):
     """``describe`` may be called for objects of ``cls`` while ``names`` of it are still the ``pristine`` ones.
 
-    methods
-        What nothing more derived may override.
+    methods, ordered
+        What nothing more derived may override, and the order in which it is spoken of.
     inner
         The attribute with the object below, when instances keep delegates to its methods.
     absent
@@ -103,7 +103,8 @@ class _Vouch(Generic[_E]):
 
     cls: type
     describe: Callable[[Any], _E | None]
-    methods: tuple[str, ...]
+    methods: frozenset[str]
+    ordered: tuple[str, ...]
     inner: str
     declining: str
     absent: frozenset[str]
@@ -159,7 +160,7 @@ class _Vouch(Generic[_E]):
 
     def _first(self, names: Any) -> str:
         """Which of ``names`` to speak of: one that ``cls`` has, too, if there is."""
-        found = [name for name in self.methods if name in names]
+        found = [name for name in self.ordered if name in names]
         return next((name for name in found if hasattr(self.cls, name)), found[0])
 
 
@@ -211,7 +212,7 @@ class _Register(Generic[_E]):
             pristine = tuple(_below_seam(getattr(cls, n)) if n in replaced else getattr(cls, n) for n in names)
         absent = frozenset(methods).difference(names) if inner else frozenset()
         declining = declining or "which describes nothing below it"
-        return _Vouch(cls, describe, methods, inner, declining, absent, names, pristine, look)
+        return _Vouch(cls, describe, frozenset(methods), methods, inner, declining, absent, names, pristine, look)
 
     def _lookup(self, cls: type) -> _Vouch[_E] | None:
         for base in cls.__mro__:
