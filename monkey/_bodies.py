@@ -44,7 +44,7 @@ def _stream_below(obj: object) -> Any:
     """The description of ``obj`` if a stream socket is below, as it is; None for everything else."""
     try:
         source = gzc.source(obj)
-    except (TypeError, ValueError, OSError):  # closed, or no source at all
+    except Exception:  # noqa: BLE001 - closed, or no source at all; or anybody's answer to a question of ours (R2)
         return None
     return source if source.kind is gzc.Kind.STREAM else None
 
@@ -207,7 +207,7 @@ def _row(module: str, owner: str, describe: Describe, witness: str, *knows: str)
     def describe_or_decline(self: Any) -> Any:
         try:
             return describe(self)
-        except AttributeError:  # another version, or a subclass that never called our ``__init__``
+        except Exception:  # noqa: BLE001 - another version, a subclass without our ``__init__``, anybody's stream (R2)
             return None
 
     return Row(module, f"{owner}.__gzc_source__", make)

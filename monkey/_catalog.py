@@ -120,6 +120,12 @@ SEAMS = (
         rows=_responses.BOTTLE,
     ),
     Seam(
+        "falcon",
+        why="_BoundedFile, a range of a file, is there to keep servers from sendfile",
+        reaches="ranges of Falcon's static routes",
+        rows=_responses.FALCON,
+    ),
+    Seam(
         "django",
         why="File and FieldFile are proxies around the file",
         reaches="FileResponse and copies of uploaded and stored files",

@@ -5,13 +5,17 @@ f.seek(0)`` is 4096, and sends the body from there (gunicorn#2669); it does not 
 the access log says 0; and a file that became shorter than the promised length leaves the connection open,
 where the next response lands inside this body.
 
+A worker iterates what is no file wrapper by itself, and throws away what comes beyond the promise: an iterator that
+never ends holds the hub for ever (hard case R1). So what the application gives ends where its promise does.
+
 Rules of this file: headers, framing and the log are gunicorn's; only the body's way is ours.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import cache, wraps
+import sys
+from collections.abc import Callable, Iterator
+from functools import cache, partial, wraps
 from typing import Any
 
 import gzc
@@ -30,38 +34,36 @@ def sendfile(original: Method) -> Method:
 
     @wraps(original)
     def sendfile(self: Any, respiter: Any) -> bool:
-        filelike = getattr(respiter, "filelike", None)  # None: not a wrapper, but described as a part of a file
         if _omits_body(self):
-            # gunicorn since 26.1 warns about a wrapper here; before that it sent the file.
-            if filelike is not None and hasattr(self, "_omits_body"):
-                return bool(original(self, respiter))
-            self.send_headers()
-            return True
+            return _omit(self, original, respiter)
         if self.cfg.is_ssl or not self.can_sendfile():
             if self.cfg.is_ssl and (file := _wsgi.described(respiter)) is not None:
                 _seam.step_aside(_seam.attempt(file, self.sock, self.response_length))
             return _iterate(self, respiter)  # TLS, HTTP/2, --no-sendfile
         if hasattr(self, "_emit_body") and not _is_gunicorns(self, "_emit_body"):
             return _iterate(self, respiter)  # since 27 the one place where a subclass may frame the body
+        filelike = respiter.filelike if isinstance(respiter, _file_wrapper()) else None  # else a part of a file
         back = _wsgi.position(filelike)
-        promised = self.response_length
-        if promised is not None:
-            promised = max(0, promised - self.sent)  # the application may have written before
-            if promised <= gzc.config.small and back is not None:
-                return _send_small(self, respiter, promised, back)
+        promised = _left(self)
+        if promised is not None and promised <= gzc.config.small and back is not None:
+            return _send_small(self, respiter, promised, back)
         source = _wsgi.described(respiter)
-        if source is not None and promised is None:
+        if source is not None and promised is None and source.size_is_reliable():
             promised = source.amount()
         if source is None or not promised:
-            # Not a plain file, whose descriptor may be somebody else's stream (GzipFile), or one that
-            # does not know its size (/proc): what iteration reads is right.
+            # Not a plain file, whose descriptor may be somebody else's stream (GzipFile), or one of which the size
+            # is a claim (/proc, FUSE): what iteration reads is right.
             return _iterate(self, respiter)
-        _send(self, respiter, gzc.Transfer(source, self.sock, promised), promised)
-        if filelike is not None and back is not None:
-            filelike.seek(back)  # as gunicorn does, with the descriptor's position
+        _send(self, respiter, source, promised)
+        if back is not None:
+            _wsgi.go_back(filelike, back)  # as gunicorn does, with the descriptor's position
         return True
 
     return sendfile
+
+
+def _file_wrapper() -> Any:
+    return sys.modules["gunicorn.http.wsgi"].FileWrapper
 
 
 def _omits_body(response: Any) -> bool:
@@ -70,30 +72,58 @@ def _omits_body(response: Any) -> bool:
     return response.req.method == "HEAD" or code in (204, 304) or (code is not None and code < 200)
 
 
-def _send(response: Any, respiter: Any, moving: gzc.Transfer, promised: int) -> None:
-    """Headers, the transfer, and what the file's iteration still gives if that was refused."""
-    head = _head(response)
-    chunked = response.is_chunked()
-    if chunked:
-        head += b"%X\r\n" % promised
+def _omit(response: Any, original: Method, respiter: Any) -> bool:
+    """The headers alone. gunicorn since 26.1 warns about a body here; before that it sent the file."""
+    if hasattr(response, "_omits_body"):
+        if isinstance(respiter, _file_wrapper()) and _wsgi.described(respiter) is not None:
+            return bool(original(response, respiter))  # by its size, without reading it
+        for _ in _wsgi.kept(respiter, lambda: 0, response.write):
+            pass
+    response.send_headers()
+    return True
+
+
+def _left(response: Any) -> int | None:
+    """How many bytes of the body are still promised; the application may have written some itself."""
+    promised: int | None = response.response_length
+    return None if promised is None else max(0, promised - response.sent)
+
+
+def _send(response: Any, respiter: Any, source: Any, promised: int) -> None:
+    """Headers, and the file: as one piece, or in chunks of no more than what every peer takes."""
+    head, left = _head(response), 0
+    if not response.is_chunked():
+        left = _deliver(response, head, source, respiter, promised)
+    else:
+        for count in _wsgi.chunks(promised):
+            left = _deliver(response, head + b"%X\r\n" % count, source, respiter, count)
+            if left:
+                break
+            head = b"\r\n"
+        else:
+            response.sock.sendall(head)
+    if left:
+        # The promise is out and cannot be kept. Only the end of the connection tells the client;
+        # a final chunk would be taken for a part of the body.
+        response.force_close()
+        response.chunked = False
+
+
+def _deliver(response: Any, head: bytes, source: Any, respiter: Any, count: int) -> int:
+    """``head`` and ``count`` bytes of the file, or what its iteration gives where that is refused; what is missing."""
+    moving = gzc.Transfer(source, response.sock, count)
     if head:
         response.sock.sendall(head, _wsgi.MORE)
     try:
         _seam.run(moving)
     finally:
         response.sent += moving.moved
-    left = promised - moving.moved
+    left = count - moving.moved
     for block in _wsgi.rest(respiter, left):  # claimed by somebody, or shorter than it was
         response.sock.sendall(block)
         response.sent += len(block)
         left -= len(block)
-    if left:
-        # The promise is out and cannot be kept. Only the end of the connection tells the client;
-        # a final chunk would be taken for a part of the body.
-        response.force_close()
-        response.chunked = False
-    elif chunked:
-        response.sock.sendall(b"\r\n")
+    return left
 
 
 class _Headers:
@@ -136,6 +166,7 @@ def _send_small(response: Any, respiter: Any, promised: int, back: Any) -> bool:
     """
     _wsgi.widen(respiter, promised)
     body = b"".join(_wsgi.rest(respiter, promised))
+    _wsgi.go_back(respiter.filelike, back)  # before the answer is out: whatever a ``seek`` does then, it is complete
     if len(body) < promised:
         response.force_close()
     if head := _head(response):
@@ -143,19 +174,78 @@ def _send_small(response: Any, respiter: Any, promised: int, back: Any) -> bool:
         response.sent += len(body)
     elif body:
         response.write(body)
-    respiter.filelike.seek(back)
     return True
 
 
 def _iterate(response: Any, respiter: Any) -> bool:
-    """gunicorn's own way, and the end of the connection where the body was shorter than promised."""
+    """gunicorn's own way as far as was promised, and the end of the connection where the body was shorter."""
     _wsgi.widen(respiter)
-    for item in respiter:
+    left = _left(response)
+    for item in _wsgi.kept(respiter, lambda: None) if left is None else _wsgi.rest(respiter, left):
         response.write(item)
-    if response.response_length is not None and response.sent < response.response_length:
+    if _left(response):
         response.send_headers()
         response.force_close()
     return True
+
+
+# -- what the worker iterates itself -----------------------------------------------------------------------------------
+
+
+class _Kept:
+    """A response that ends where its promise ends, and gives the hub its turns."""
+
+    def __init__(self, result: Any, response: Any) -> None:
+        self._result, self._response = result, response
+
+    def __iter__(self) -> Iterator[bytes]:
+        return _wsgi.kept(self._result, self._promised, self._drop)
+
+    def _promised(self) -> int | None:
+        response = self._response
+        if hasattr(response, "_omits_body"):
+            return 0 if response._omits_body else _left(response)
+        # Before 26.1 gunicorn sent what the application gave for HEAD, and it was taken for the next response.
+        bodiless = response.status and (response.req.method == "HEAD" or response.status_code in (204, 304))
+        return 0 if bodiless else _left(response)
+
+    def _drop(self, block: bytes) -> None:
+        if hasattr(self._response, "_omits_body"):
+            self._response.write(block)  # drops it, with a warning where HTTP forbids a body
+
+    def __gzc_source__(self) -> Any:
+        return _wsgi.below(self._result)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._result, name)
+
+
+def _keeping(application: Method, environ: Any, start_response: Any) -> Any:
+    """The application's response, as ``_Kept`` where the worker would iterate it without looking at the promise."""
+    result = application(environ, start_response)
+    response, cls = getattr(start_response, "__self__", None), type(result)
+    if cls is list or cls is tuple or not hasattr(cls, "__iter__"):
+        return result
+    if not isinstance(response, sys.modules["gunicorn.http.wsgi"].Response):
+        return result  # the pywsgi worker's
+    if issubclass(cls, _file_wrapper()) and response.can_sendfile():
+        return result  # for ``sendfile`` above
+    return _Kept(result, response)
+
+
+def wsgi(_missing: object) -> property:
+    """A property where the workers keep the application: what it gives keeps its promise."""
+
+    def get(worker: Any) -> Any:
+        try:
+            return partial(_keeping, vars(worker)["wsgi"])
+        except KeyError:
+            raise AttributeError("wsgi") from None
+
+    def keep(worker: Any, application: Any) -> None:
+        vars(worker)["wsgi"] = application
+
+    return property(get, keep)
 
 
 class _Recognizing(type):
@@ -190,6 +280,7 @@ ROWS = (
         *("gunicorn.http.wsgi", "Response.sendfile", sendfile),
         knows=frozenset({"is_ssl", "can_sendfile", "filelike", "response_length", "send_headers", "is_chunked"}),
     ),
+    Row("gunicorn.workers.base_async", "AsyncWorker.wsgi", wsgi),
     Row("gunicorn.http.wsgi", "base_environ", base_environ, knows=frozenset({"cfg", "FileWrapper"})),
     *_wsgi.wrapper_rows("gunicorn.http.wsgi"),
 )

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from functools import wraps
+from functools import partial, wraps
 from typing import Any
 
 import gzc
@@ -45,19 +45,19 @@ def process_result(original: Method) -> Method:
         if not self.status:
             # The application calls start_response only when it is iterated, as every generator does; the code is
             # None until then, or that of the last request on this connection.
-            return original(self)
+            return _iterate(self)
         wrapped = _is_wrapped(self)
         bodiless = self.command == "HEAD" or self.code in (204, 304) or 100 <= self.code < 200
         if wrapped and not bodiless and (short := _short(self)) is not None:
             return _send_small(self, short)
         source = _wsgi.described(self.result)
         if not (source or wrapped) or not _writes_as_pywsgi_does(self):
-            return original(self)
+            return _iterate(self)
         promised = _promise(self, source)
         if bodiless:
             return _send_headers(self, promised)
         if source is None or promised is None:
-            return _iterate(self, original, promised)
+            return _iterate_file(self, promised)
         if promised <= gzc.config.small and not self.headers_sent:
             return _send_small(self, promised)
         return _send(self, source, promised)
@@ -65,11 +65,23 @@ def process_result(original: Method) -> Method:
     return process_result
 
 
-def _iterate(handler: Any, original: Method, promised: int | None) -> None:
-    """pywsgi's own way; of a promised length no more, and the end of the connection where there is less."""
+def _iterate(handler: Any) -> None:
+    """pywsgi's own way, which would go on where the promise has ended, and send a body for HEAD, too."""
+    bodiless = handler.command == "HEAD" and not handler.headers_sent  # else the application has written one already
+    for block in _wsgi.kept(handler.result, partial(_promised, handler, bodiless)):
+        if block:
+            handler.write(block)
+    if handler.status and not handler.headers_sent:
+        handler.write(b"")
+    if handler.response_use_chunked and not bodiless:
+        handler._sendall(b"0\r\n\r\n")
+
+
+def _iterate_file(handler: Any, promised: int | None) -> None:
+    """The same for a file: of a promised length no more is read."""
     _wsgi.widen(handler.result)
     if promised is None:
-        original(handler)
+        _iterate(handler)
         return
     for block in _wsgi.rest(handler.result, promised):
         handler.write(block)
@@ -80,10 +92,20 @@ def _iterate(handler: Any, original: Method, promised: int | None) -> None:
         handler.close_connection = True
 
 
+def _promised(handler: Any, bodiless: bool) -> int | None:
+    """How much of what is iterated may be sent; None where nothing is promised, or it is pywsgi's to complain."""
+    if not handler.status or handler.code in (204, 304):
+        return None
+    if bodiless:
+        return 0
+    if handler.headers_sent and not _writes_as_pywsgi_does(handler):
+        return None  # what the application has written by itself is not known
+    return None if handler.provided_content_length is None else _promise(handler, None)
+
+
 def _is_wrapped(handler: Any) -> bool:
     """Whether the application used the server's file wrapper."""
-    wrapper = handler.environ.get("wsgi.file_wrapper")
-    return isinstance(wrapper, type) and isinstance(handler.result, wrapper)
+    return handler.environ.get("wsgi.file_wrapper") in type(handler.result).__mro__
 
 
 def _writes_as_pywsgi_does(handler: Any) -> bool:
@@ -104,8 +126,8 @@ def _promise(handler: Any, source: Any) -> int | None:
     own = any(name.lower() == b"transfer-encoding" for name, _ in handler.response_headers)
     if own and not handler.response_use_chunked:
         return None  # the application frames its body itself
-    # An empty file may be one that does not know its size (/proc): iteration finds out.
-    return None if source is None else source.amount() or None
+    # An empty file is left to iteration, and one of which the size is a claim, as in /proc and on FUSE (R3).
+    return (source.amount() or None) if source is not None and source.size_is_reliable() else None
 
 
 def _written(handler: Any) -> int:
@@ -151,7 +173,7 @@ def _short(handler: Any) -> int | None:
     promised = _promise(handler, None)
     if promised is None or promised > gzc.config.small or not _writes_as_pywsgi_does(handler):
         return None
-    return None if _wsgi.position(getattr(handler.result, "filelike", None)) is None else promised
+    return None if _wsgi.position_below(handler.result) is None else promised
 
 
 def _send_small(handler: Any, promised: int) -> None:
@@ -159,7 +181,7 @@ def _send_small(handler: Any, promised: int) -> None:
     wrapper = handler.result
     # What the iteration of our own wrapper does, in one read and not in two, of which the second finds the end.
     body = wrapper.filelike.read(promised) or b"" if type(wrapper) is _wsgi.FileWrapper else b""
-    body = body[:promised]  # somebody's read may give more, which would be taken for the next response
+    body = bytes(body[:promised])  # somebody's read may give more, which would be taken for the next response
     body += b"".join(_wsgi.rest(wrapper, promised - len(body)))
     if len(body) < promised:
         handler.close_connection = True
@@ -169,23 +191,33 @@ def _send_small(handler: Any, promised: int) -> None:
 def _send(handler: Any, source: Any, promised: int) -> None:
     """The headers, and then the file; if it is shorter than promised only the end of the connection tells."""
     head = b"" if handler.headers_sent else _head(handler, promised)
-    if handler.response_use_chunked:  # the application has written before
-        head += b"%x\r\n" % promised
-    moving = _seam.transfer(source, handler.socket, promised)
+    left = promised
+    if not handler.response_use_chunked:
+        left = _deliver(handler, head, source, promised)
+    else:  # the application has written before
+        for count in _wsgi.chunks(promised):
+            left = _deliver(handler, head + b"%x\r\n" % count, source, count)
+            if left:
+                break
+            head = b"\r\n"
+        else:
+            handler._sendall(b"\r\n0\r\n\r\n")
+    if left:
+        handler.close_connection = True
+
+
+def _deliver(handler: Any, head: bytes, source: Any, count: int) -> int:
+    """``head`` and ``count`` bytes of the file, or what its iteration gives where that is refused; what is missing."""
+    left, moving = count, _seam.transfer(source, handler.socket, count)
     if moving is not None:
-        left = promised - _move(handler, head, moving)
-    else:  # TLS, or somebody's own socket
-        left = promised
-        if head:
-            handler._sendall(head)
+        left -= _move(handler, head, moving)
+    elif head:  # TLS, or somebody's own socket
+        handler._sendall(head)
     _wsgi.widen(handler.result)
     for block in _wsgi.rest(handler.result, left):  # claimed by somebody, or shorter than it was
         handler._sendall(block)
         left -= len(block)
-    if left:
-        handler.close_connection = True
-    elif handler.response_use_chunked:
-        handler._sendall(b"\r\n0\r\n\r\n")
+    return left
 
 
 def _move(handler: Any, head: bytes, moving: gzc.Transfer) -> int:

@@ -13,7 +13,7 @@ from typing import Any
 import gzc
 
 from ._ledger import Row
-from ._wsgi import added, is_body
+from ._wsgi import added, below
 
 
 def _werkzeug_range(self: Any) -> Any:
@@ -34,8 +34,9 @@ def _werkzeug_range(self: Any) -> Any:
     def consumed(moved: int) -> None:
         nonlocal position
         position += moved
-        inner.seek(position)
         self.read_length, self.end_reached = position, position >= end
+        if not self.end_reached:  # it goes on by iteration
+            inner.seek(position)
 
     return gzc.source(gzc.section(inner, start, count)).settling(consumed)
 
@@ -67,8 +68,20 @@ def _django_file(self: Any) -> Any:
 
 def _sentry_scope(self: Any) -> Any:
     """``_ScopedResponse``: each block is taken in the scope of the request, and there is no code in a file."""
-    response = getattr(self, "_response", None)
-    return gzc.source(response) if is_body(response) else None
+    return below(getattr(self, "_response", None))
+
+
+def _falcon_part(self: Any) -> Any:
+    """``_BoundedFile``, a range: it has sought already, and counts what remains."""
+    try:
+        inner, remaining = self.fh, self.remaining
+    except AttributeError:
+        return None
+
+    def consumed(moved: int) -> None:
+        self.remaining -= moved
+
+    return gzc.source(inner).limited(max(0, remaining)).settling(consumed)
 
 
 def _bottle_range(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -98,6 +111,7 @@ WERKZEUG = (
     Row("werkzeug.wsgi", "FileWrapper.__gzc_source__", added(_werkzeug_file)),
 )
 WHITENOISE = (Row("whitenoise.responders", "SlicedFile.__gzc_source__", added(_whitenoise_slice)),)
+FALCON = (Row("falcon.routing.static", "_BoundedFile.__gzc_source__", added(_falcon_part)),)
 DJANGO = (Row("django.core.files.base", "File.__gzc_source__", added(_django_file)),)
 SENTRY = (Row("sentry_sdk.integrations.wsgi", "_ScopedResponse.__gzc_source__", added(_sentry_scope)),)
 BOTTLE = (

@@ -10,6 +10,7 @@ Rules of this file: what gevent refuses is refused, in its own words; what gzc d
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import stat
@@ -21,6 +22,8 @@ from gevent import socket as gsocket
 from gevent import ssl as gssl
 
 import gzc
+
+from . import _seam, _turns
 
 _log = logging.getLogger("gzc")
 
@@ -49,9 +52,8 @@ def sendfile(original: SendFile) -> SendFile:
         if getattr(self.sendall, "__func__", None) not in _SENDALLS or not hasattr(file, "read"):
             return _send_in_steps(self, file, offset, count)  # not ours, or gevent's to refuse
         start = _start(file, offset)
-        try:
-            transfer = gzc.Transfer(file, self, count)
-        except (gzc.Error, TypeError):
+        transfer = _seam.attempt(file, self, count)
+        if transfer is None:
             return _send_in_steps(self, file, offset, count)
         if count is not None and transfer.plan.source.kind is gzc.Kind.OPAQUE:
             return _send_in_steps(self, file, offset, count)  # it may give more than it is asked for
@@ -63,7 +65,7 @@ def sendfile(original: SendFile) -> SendFile:
             if transfer.in_flight:  # read from a file that only has methods, and not sent
                 lost = transfer.reclaim()
                 if start is not None:
-                    file.seek(start + transfer.moved)
+                    _go_to(file, start + transfer.moved)
                 else:
                     _log.info("%d bytes read from %r were not sent: %r", len(lost), file, exc)
             raise
@@ -90,19 +92,30 @@ def use_sendfile(original: SendFile) -> SendFile:
 
 
 def _start(file: Any, offset: int) -> int | None:
-    """Where reading begins, if one can go back to it."""
-    able = file.seekable() if hasattr(file, "seekable") else hasattr(file, "seek")
-    if not able:
+    """Where reading begins, if one can go back to it; gevent does not ask, so every exception means "no" (R2)."""
+    if offset:
+        return offset
+    try:
+        able = file.seekable() if hasattr(file, "seekable") else hasattr(file, "seek")
+        return (file.tell() if hasattr(file, "tell") else 0) if able else None
+    except Exception:  # noqa: BLE001
         return None
-    return offset or (file.tell() if hasattr(file, "tell") else 0)
+
+
+def _go_to(file: Any, position: int) -> None:
+    """Leave ``file`` behind what was sent; where it cannot seek after all, there is nobody to complain to."""
+    with contextlib.suppress(Exception):
+        file.seek(position)
 
 
 def _send_in_steps(sock: Any, file: Any, offset: int, count: int | None) -> int:
-    """gevent's own loop, in larger steps."""
+    """gevent's own loop, in larger steps; of what a ``read`` gives too much nothing is sent."""
     start = _start(file, offset)
     sent = 0
     try:
         while count is None or sent < count:
+            if sent:
+                _turns.give()
             step = file.read(STEP if count is None else min(STEP, count - sent))
             if step is None:  # a pipe in non-blocking mode that has nothing yet: wait in the hub
                 sent += gzc.copy(file, sock, None if count is None else count - sent)
@@ -110,6 +123,8 @@ def _send_in_steps(sock: Any, file: Any, offset: int, count: int | None) -> int:
             data = memoryview(step)
             if not data:
                 break
+            if count is not None:
+                data = data[: count - sent]
             while data:
                 taken = sock.send(data)
                 sent += taken
@@ -117,4 +132,4 @@ def _send_in_steps(sock: Any, file: Any, offset: int, count: int | None) -> int:
         return sent
     finally:
         if start is not None:
-            file.seek(start + sent)
+            _go_to(file, start + sent)

@@ -4,51 +4,95 @@ A response that is a file comes as the server's own ``wsgi.file_wrapper``, or as
 range, a tracer's scope. Which bytes of which file that is, its class describes (``__gzc_source__``), and only as
 long as nothing overrides how it is iterated.
 
-Rules of this file: nothing is sent here, and iterating a response is always right where its file is not known.
+Rules of this file: nothing is sent here, and iterating a response is always right where its file is not known. What a
+server would not have asked of somebody's object is asked before the response goes out, and every exception is an
+answer: not known.
 """
 
 from __future__ import annotations
 
+import contextlib
 import socket
+import sys
 from collections.abc import Callable, Iterable, Iterator
+from types import GeneratorType
 from typing import Any
 
 import gzc
 
+from . import _turns
 from ._ledger import Row
 
 #: The least that is read at a time from what has no descriptor. Frameworks ask for 4 or 8 KiB, and a MiB of
 #: BytesIO then costs 128 to 256 reads and sends.
 BLOCK = 64 * 1024
 
+#: The largest chunk of a chunked body: what peers take is not for us to find out (uWSGI takes 1 MiB, hard case R10).
+CHUNK = 256 * 1024
+
 #: What is sent with this flag goes in one segment with what comes next. Linux's alone.
 MORE = getattr(socket, "MSG_MORE", 0)
+
+#: Results that nobody has to be asked about: nearly all of them.
+_PLAIN = frozenset({list, tuple, GeneratorType})
 
 Method = Callable[..., Any]
 
 
-def is_body(result: object) -> bool:
-    """Whether the class of ``result`` says what is below an iteration of it.
+# -- what is below a response --------------------------------------------------------------------------------------
+
+
+def below(result: object) -> Any:
+    """The description of what iterating ``result`` gives, by whoever vouches for its class; None where nobody does.
 
     A file is no such class: iterated it gives lines, and Django's begins anew.
     """
     cls = type(result)
-    return hasattr(cls, "__gzc_source__") and not hasattr(cls, "read")
+    return None if cls in _PLAIN or hasattr(cls, "read") else gzc.source(result, None)
 
 
 def described(result: object) -> Any:
     """The part of a regular file that iterating ``result`` gives; None where only iteration will do."""
-    if not is_body(result):
-        return None
     try:
-        source = gzc.source(result)
-    except (TypeError, ValueError, OSError):  # nobody vouches for it; or it is text, or closed, and will say so
+        source = below(result)
+        return source if source is not None and source.kind is gzc.Kind.FILE else None
+    except Exception:  # noqa: BLE001 - text, or closed, and will say so; or anybody's answer to a question of ours (R2)
         return None
-    return source if source.kind is gzc.Kind.FILE else None
+
+
+def position(file: object) -> Any:
+    """Where ``file`` is, if one can go back there; None also where asking fails, in whatever way (hard case R2).
+
+    What has a position has its bytes at hand; what has none may still be waiting for them.
+    """
+    try:
+        if not hasattr(file, "seek") or not hasattr(file, "tell"):
+            return None  # Django's File around a mere reader says that it is seekable, and has neither
+        ask = getattr(file, "seekable", None)
+        return file.tell() if ask is None or ask() else None
+    except Exception:  # noqa: BLE001 - no position; or a closed file, which says so when it is read
+        return None
+
+
+def position_below(wrapper: Any) -> Any:
+    """The ``position`` of the file in a file wrapper, which may be of the user's own making."""
+    try:
+        return position(wrapper.filelike)
+    except Exception:  # noqa: BLE001 - it keeps its file elsewhere
+        return None
+
+
+def go_back(file: Any, to: Any) -> None:
+    """Seek to what ``position`` has told, where that is possible."""
+    with contextlib.suppress(Exception):
+        file.seek(to)
+
+
+# -- a promise, and the hub's turns (hard case R1) -------------------------------------------------------------------
 
 
 def rest(result: Iterable[bytes], left: int) -> Iterator[bytes]:
-    """Up to ``left`` bytes of what iterating ``result`` gives from here on."""
+    """Up to ``left`` bytes of what iterating ``result`` gives from here on, which is not asked for more than that."""
     if left <= 0:
         return
     for block in result:
@@ -57,27 +101,54 @@ def rest(result: Iterable[bytes], left: int) -> Iterator[bytes]:
         left -= len(block)
         if left <= 0:
             return
+        _turns.give()
 
 
-def position(file: object) -> Any:
-    """Where ``file`` is, if one can go back there.
+def kept(
+    result: Iterable[bytes], promise: Callable[[], int | None], surplus: Callable[[bytes], object] | None = None
+) -> Iterator[bytes]:
+    """What iterating ``result`` gives, until a block comes when nothing is left of the promise.
 
-    What has a position has its bytes at hand; what has none may still be waiting for them.
+    That one block is asked for because behind the last ``yield`` of a generator there may be work to do; it goes to
+    ``surplus``. The ``promise`` is asked for with the first block, since a generator calls start_response when it
+    begins: None where there is none.
     """
-    if not hasattr(file, "seek") or not hasattr(file, "tell"):
-        return None  # Django's File around a mere reader says that it is seekable, and has neither
-    ask = getattr(file, "seekable", None)
-    try:
-        return file.tell() if ask is None or ask() else None
-    except (OSError, ValueError):  # a position that cannot be told; a closed file, which says so when it is read
-        return None
+    begun, left = False, None
+    for given in result:
+        block = given
+        if given:
+            if not begun:
+                begun, left = True, promise()
+            if left == 0:
+                if surplus is not None:
+                    surplus(given)
+                return
+            if left is not None:
+                block = given[:left]
+                left -= len(block)
+        yield block
+        _turns.give()
+
+
+def chunks(count: int) -> Iterator[int]:
+    """The sizes of the chunks in which ``count`` bytes go, none of them a crumb at the end."""
+    while count > CHUNK:
+        size = CHUNK if count >= 2 * CHUNK else count // 2
+        yield size
+        count -= size
+    yield count
+
+
+# -- file wrappers ---------------------------------------------------------------------------------------------------
 
 
 def widen(wrapper: Any, block: int = BLOCK) -> None:
     """Let a file wrapper read larger blocks, where that keeps nobody waiting for a block to fill up."""
-    size = getattr(wrapper, "blksize", None)
-    if type(size) is int and size < block and position(getattr(wrapper, "filelike", None)) is not None:
-        wrapper.blksize = block
+    try:
+        if type(size := wrapper.blksize) is int and size < block and position(wrapper.filelike) is not None:
+            wrapper.blksize = block
+    except Exception:  # noqa: BLE001 - no such wrapper, or one of somebody's own
+        return
 
 
 def _describe(self: Any) -> Any:
@@ -120,6 +191,50 @@ def _fileno(self: Any) -> Any:
     return self.filelike.fileno()
 
 
+def _app_iter_range(self: Any, start: int, stop: int | None = None) -> _Range:
+    """The bytes from ``start`` to ``stop`` of what iterating would give; WebOb and Pyramid ask for it (R13)."""
+    return _Range(self, start, stop)
+
+
+class _Range:
+    """A part of what a file wrapper gives: a part of its file, or else what is left when ``start`` bytes were read."""
+
+    def __init__(self, wrapper: Any, start: int, stop: int | None) -> None:
+        self._wrapper = wrapper
+        self._start, self._left = start, sys.maxsize if stop is None else max(0, stop - start)
+        own = gzc.source(wrapper, None) is None  # an iteration of its own, maybe not that of the file
+        here = None if own else position(wrapper.filelike)
+        self._at = here + start if type(here) is int else None
+        if hasattr(wrapper, "close"):
+            self.close = wrapper.close
+
+    def __iter__(self) -> Iterator[bytes]:
+        skip, self._at = 0 if self._reached() else self._start, None
+        widen(self._wrapper)
+        for block in rest(self._wrapper, skip + self._left):
+            if skip < len(block):
+                yield block[skip:]
+            skip = max(0, skip - len(block))
+
+    def _reached(self) -> bool:
+        """Whether the file stands where the part begins."""
+        with contextlib.suppress(Exception):
+            if self._at is not None:
+                self._wrapper.filelike.seek(self._at)
+                return True
+        return False
+
+    def _moved(self, count: int) -> None:
+        if self._at is not None:
+            self._at += count
+        self._left -= count
+
+    def __gzc_source__(self) -> Any:
+        if self._at is None:
+            return None
+        return gzc.source(gzc.section(self._wrapper.filelike, self._at, self._left)).settling(self._moved)
+
+
 def added(method: Method) -> Callable[[Any], Method]:
     """The ``make`` of a row that adds ``method``."""
     return lambda _missing: method
@@ -128,7 +243,7 @@ def added(method: Method) -> Callable[[Any], Method]:
 def wrapper_rows(module: str) -> tuple[Row, ...]:
     """What the ``FileWrapper`` of ``module`` lacks: to be seekable, and to say what it wraps."""
     methods: dict[str, Method] = {"__iter__": _iter, "__next__": _next, "seekable": _seekable}
-    methods.update(seek=_seek, tell=_tell, fileno=_fileno, __gzc_source__=_describe)
+    methods.update(seek=_seek, tell=_tell, fileno=_fileno, app_iter_range=_app_iter_range, __gzc_source__=_describe)
     return tuple(Row(module, f"FileWrapper.{name}", added(method)) for name, method in methods.items())
 
 
@@ -136,7 +251,7 @@ class FileWrapper:
     """``wsgi.file_wrapper`` for a server that has none: an iterable of the file's blocks, from its position on.
 
     The names are those of gunicorn's and wsgiref's. It can seek, so that Werkzeug need not read up to a range, and
-    it has ``fileno``, so that Sentry does not hide it in a scope of its own.
+    it has ``fileno``, so that Sentry does not hide it in a scope of its own; for a range WebOb asks ``app_iter_range``.
     """
 
     def __init__(self, filelike: Any, blksize: int = BLOCK) -> None:
@@ -159,4 +274,5 @@ class FileWrapper:
     seek = _seek
     tell = _tell
     fileno = _fileno
+    app_iter_range = _app_iter_range
     __gzc_source__ = _describe

@@ -322,7 +322,8 @@ def test_pywsgi_without_monkey_patching(ends: Ends, handler: str) -> None:
     assert server.lines[0].split('"')[2].split()[:2] == ["200", str(len(head) + 4 + len(body))]
 
 
-def test_a_file_after_write_is_one_chunk(ends: Ends) -> None:
+def test_a_file_after_write_goes_in_chunks(ends: Ends) -> None:
+    """R10: none of them larger than 256 KiB."""
     content = payload(MIB + 3)
     path = ends.path(content)
 
@@ -334,8 +335,24 @@ def test_a_file_after_write_is_one_chunk(ends: Ends) -> None:
     with gzc.trace() as trace:
         server.ask()
         _, body = server.answer()
-    assert body == b"6\r\nbefore\r\n100003\r\n" + content + b"\r\n0\r\n\r\n"
+    assert body.startswith(b"6\r\nbefore\r\n")
+    assert body.endswith(b"\r\n0\r\n\r\n")
+    chunks = list(unchunked(body))
+    assert b"".join(chunks) == b"before" + content
+    assert max(map(len, chunks)) <= 256 * KIB
     assert trace.bytes["sendfile"] == len(content)
+
+
+def unchunked(body: bytes) -> Iterator[bytes]:
+    """The chunks of a chunked body."""
+    while True:
+        size, _, body = body.partition(b"\r\n")
+        chunk, end = body[: int(size, 16)], body[int(size, 16) :]
+        assert end.startswith(b"\r\n")
+        if not chunk:
+            return
+        yield chunk
+        body = end[2:]
 
 
 @pytest.mark.parametrize("header", [("Content-Length", "many"), ("Transfer-Encoding", "identity")])
@@ -439,24 +456,49 @@ def responses(app: Application, *asked: tuple[str, str, str]) -> bytes:
         server.close()
 
 
-@pytest.mark.parametrize("before", ["nothing at all", "204", "304", "a generator"])
-@pytest.mark.parametrize("name", ORDINARY)
-def test_what_is_no_file_is_answered_as_by_plain_pywsgi(
-    monkeypatch: pytest.MonkeyPatch, name: str, before: str
-) -> None:
-    """Whenever start_response is called, and whatever the request before on this connection left behind."""
-    monkeypatch.setattr(gevent.get_hub(), "print_exception", lambda *args: None)
+def ordinary(name: str, before: str, method: str) -> list[bytes]:
+    """What comes for ``name`` on a connection that has had ``before``, in both versions of HTTP."""
 
     def app(environ: dict[str, Any], start_response: Start) -> Any:
         make = ORDINARY[before if environ["PATH_INFO"] == "/before" else name]
         return make(start_response, environ.get("wsgi.file_wrapper", wsgiref_util.FileWrapper))
 
     first = [] if before == "nothing at all" else [("/before", "GET", "1.1")]
-    kinds = [("/", method, version) for method in ("GET", "HEAD") for version in ("1.1", "1.0")]
-    patched = [responses(app, *first, kind) for kind in kinds]
+    return [responses(app, *first, ("/", method, version)) for version in ("1.1", "1.0")]
+
+
+befores = pytest.mark.parametrize("before", ["nothing at all", "204", "304", "a generator"])
+
+
+@befores
+@pytest.mark.parametrize("name", ORDINARY)
+def test_what_is_no_file_is_answered_as_by_plain_pywsgi(
+    monkeypatch: pytest.MonkeyPatch, name: str, before: str
+) -> None:
+    """Whenever start_response is called, and whatever the request before on this connection left behind."""
+    monkeypatch.setattr(gevent.get_hub(), "print_exception", lambda *args: None)
+    patched = ordinary(name, before, "GET")
     gzc.unpatch_all()
-    assert patched == [responses(app, *first, kind) for kind in kinds]
+    assert patched == ordinary(name, before, "GET")
     assert (b"500 Internal" in patched[0]) == (name in FAILING)
+
+
+@befores
+@pytest.mark.parametrize("name", ORDINARY)
+def test_head_of_what_is_no_file_has_plain_pywsgis_headers_alone(
+    monkeypatch: pytest.MonkeyPatch, name: str, before: str
+) -> None:
+    """R1: plain pywsgi sends the body as well, which is then taken for the next response."""
+    monkeypatch.setattr(gevent.get_hub(), "print_exception", lambda *args: None)
+    patched = ordinary(name, before, "HEAD")
+    gzc.unpatch_all()
+    plain = ordinary(name, before, "HEAD")
+    if name.startswith(("write", "no start_response")) or name in FAILING:  # the application's own; pywsgi's own
+        assert patched == plain
+        return
+    for mine, whole in zip(patched, plain, strict=True):
+        head = whole[: whole.rindex(b"HTTP/1.1 ")] + whole[whole.rindex(b"HTTP/1.1 ") :].partition(b"\r\n\r\n")[0]
+        assert mine == head + b"\r\n\r\n"
 
 
 class Generous(io.BytesIO):
