@@ -19,7 +19,7 @@ from typing import Any
 
 import gzc
 
-from . import _files, _seam
+from . import _files, _seam, _turns
 from ._ledger import Row
 
 #: Bytes per step where a regular file goes to a pipe by shutil's own loop: a quarter of its calls, and the block
@@ -106,6 +106,18 @@ def socket_writer(self: Any) -> Any:
     return below if below.kind is gzc.Kind.STREAM else None
 
 
+def writing(original: Callable[[Any, Any], int]) -> Callable[[Any, Any], int]:
+    """The replacement of ``_SocketWriter.write``: a peer that keeps up would get an endless body in one turn (R1)."""
+
+    @wraps(original)
+    def write(self: Any, b: Any) -> int:
+        taken = original(self, b)
+        _turns.give()
+        return taken
+
+    return write
+
+
 ROWS = (
     Row(
         *("shutil", "copyfileobj.__code__", swap_copyfileobj),
@@ -119,4 +131,7 @@ ROWS = (
     ),
 )
 
-SOCKETSERVER = (Row("socketserver", "_SocketWriter.__gzc_sink__", lambda _missing: socket_writer),)
+SOCKETSERVER = (
+    Row("socketserver", "_SocketWriter.write", writing, knows=frozenset({"_sock", "sendall"})),
+    Row("socketserver", "_SocketWriter.__gzc_sink__", lambda _missing: socket_writer),
+)

@@ -1,13 +1,16 @@
-"""Serve ``frameworks:app``: `serve.py pywsgi|patched-pywsgi|wsgiref|runserver`, with gzc if the environment has GZC=1.
+"""Serve an app: `serve.py pywsgi|patched-pywsgi|wsgiref|runserver|http.server [module]`, with gzc where GZC=1.
+
+The module is ``frameworks`` unless another is named, and what it serves is its ``app``.
 
 Rules: an address in gunicorn's words on stderr, a line for each request on stdout, and nothing else. What is not
 "patched" uses gevent as a library: the standard library is left alone.
 """
 
+import importlib
 import os
 import sys
 
-KIND = sys.argv[1]
+KIND, MODULE = sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else "frameworks"
 SWITCHED_ON = os.environ.pop("GZC", "") == "1"
 
 
@@ -24,7 +27,7 @@ def switch_on() -> None:
 
 
 def main() -> None:
-    import frameworks
+    app = importlib.import_module(MODULE).app
 
     if KIND == "wsgiref":
         import socketserver
@@ -37,7 +40,7 @@ def main() -> None:
         class Server(socketserver.ThreadingMixIn, simple_server.WSGIServer):
             daemon_threads = True
 
-        with simple_server.make_server("127.0.0.1", 0, frameworks.app, Server, Quiet) as server:
+        with simple_server.make_server("127.0.0.1", 0, app, Server, Quiet) as server:
             print(f"Listening at: http://127.0.0.1:{server.server_port} ({os.getpid()})", file=sys.stderr, flush=True)
             server.serve_forever()
     elif KIND == "runserver":
@@ -49,9 +52,13 @@ def main() -> None:
 
         django = basehttp.ThreadedWSGIServer(("127.0.0.1", 0), Silent)
         django.daemon_threads = True
-        django.set_app(frameworks.app)
+        django.set_app(app)
         print(f"Listening at: http://127.0.0.1:{django.server_port} ({os.getpid()})", file=sys.stderr, flush=True)
         django.serve_forever()
+    elif KIND == "http.server":
+        with app() as plain:
+            print(f"Listening at: http://127.0.0.1:{plain.server_port} ({os.getpid()})", file=sys.stderr, flush=True)
+            plain.serve_forever()
     else:
         from gevent.pywsgi import WSGIServer
 
@@ -60,7 +67,7 @@ def main() -> None:
                 request, status, length = line.split('"')[1], *line.split('"')[2].split()[:2]
                 print(f"{request.rsplit(' ', 1)[0]} {status} {length}", flush=True)
 
-        wsgi = WSGIServer(("127.0.0.1", 0), frameworks.app, log=Lines())
+        wsgi = WSGIServer(("127.0.0.1", 0), app, log=Lines())
         wsgi.start()
         print(f"Listening at: http://127.0.0.1:{wsgi.server_port} ({os.getpid()})", file=sys.stderr, flush=True)
         wsgi.serve_forever()
