@@ -171,9 +171,13 @@ def _next(self: Any) -> Any:
 
 
 def _seekable(self: Any) -> bool:
-    """Whether the file can seek; Werkzeug's range responses ask."""
-    ask = getattr(self.filelike, "seekable", None)
-    return bool(ask()) if ask is not None else hasattr(self.filelike, "seek")
+    """Whether the file can seek. Werkzeug's range responses ask, and then rely on it; a file that refuses is read."""
+    here = position(self.filelike)
+    try:
+        self.filelike.seek(here)
+    except Exception:  # noqa: BLE001 - it would have been nobody's question without us (R2)
+        return False
+    return here is not None
 
 
 def _seek(self: Any, offset: int, whence: int = 0) -> Any:
@@ -196,14 +200,21 @@ def _app_iter_range(self: Any, start: int, stop: int | None = None) -> _Range:
     return _Range(self, start, stop)
 
 
+def _is_transparent(wrapper: Any) -> bool:
+    """Whether iterating ``wrapper`` gives what its file has, and not what a subclass makes of it."""
+    try:
+        return gzc.source(wrapper, None) is not None
+    except Exception:  # noqa: BLE001 - of a file that answers our questions so (R2) nothing is known
+        return False
+
+
 class _Range:
     """A part of what a file wrapper gives: a part of its file, or else what is left when ``start`` bytes were read."""
 
     def __init__(self, wrapper: Any, start: int, stop: int | None) -> None:
         self._wrapper = wrapper
         self._start, self._left = start, sys.maxsize if stop is None else max(0, stop - start)
-        own = gzc.source(wrapper, None) is None  # an iteration of its own, maybe not that of the file
-        here = None if own else position(wrapper.filelike)
+        here = position(wrapper.filelike) if _is_transparent(wrapper) else None
         self._at = here + start if type(here) is int else None
         if hasattr(wrapper, "close"):
             self.close = wrapper.close

@@ -172,6 +172,32 @@ def test_what_can_seek_is_read_in_larger_blocks(ends: Ends) -> None:
         assert len(next(iter(_wsgi.FileWrapper(file, 4096)))) == 64 * KIB
 
 
+class Refusing(io.BytesIO):
+    """A file that answers a question with an exception."""
+
+    refused = ""
+
+    def __getattribute__(self, name: str) -> Any:
+        if name in ("seek", "tell", "seekable") and name in object.__getattribute__(self, "refused"):
+            raise NotImplementedError(name)
+        return super().__getattribute__(name)
+
+
+@pytest.mark.parametrize("refused", ["seek", "tell", "seekable", "seek tell"])
+@pytest.mark.parametrize("name", ["pywsgi", "gunicorn", "wsgiref"])
+def test_r2_a_range_of_what_refuses_to_seek_is_read(name: str, refused: str) -> None:
+    """By Werkzeug, which would not have asked the server's own wrapper, and by WebOb."""
+    content = payload(SIZE)
+
+    def wrapped() -> Any:
+        file = Refusing(content)
+        file.refused = refused
+        return WRAPPERS[name](file)
+
+    assert b"".join(werkzeug.wsgi._RangeWrapper(wrapped(), 100_000, 1000)) == content[100_000:101_000]
+    assert b"".join(wrapped().app_iter_range(100_000, 101_000)) == content[100_000:101_000]
+
+
 class Shouting(gunicorn.FileWrapper):  # type: ignore[misc]
     """Somebody's wrapper that changes the bytes."""
 
