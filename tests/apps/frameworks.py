@@ -14,6 +14,7 @@ from typing import Any
 
 import bottle
 import django
+import falcon
 import sentry_sdk
 from bare import app as bare
 from django.conf import settings
@@ -22,7 +23,11 @@ from django.core.wsgi import get_wsgi_application
 from django.http import FileResponse, HttpRequest, StreamingHttpResponse
 from django.urls import path
 from flask_files import app as flask
+from pyramid.config import Configurator
+from pyramid.request import Request
+from pyramid.response import FileResponse as PyramidFile
 from sentry_sdk.integrations.wsgi import SentryWsgiMiddleware
+from webob.static import DirectoryApp
 from whitenoise import WhiteNoise
 
 FOLDER = Path(os.environ["GZC_TEST_FOLDER"])
@@ -43,6 +48,26 @@ bottles = bottle.Bottle()
 @bottles.get("/file/<name>")
 def file(name: str) -> Any:
     return bottle.static_file(name, root=str(FOLDER))
+
+
+def pyramid_file(request: Request) -> PyramidFile:
+    return PyramidFile(str(FOLDER / request.matchdict["name"]), request=request)
+
+
+with Configurator() as config:
+    config.add_route("file", "/file/{name}")
+    config.add_view(pyramid_file, route_name="file")
+
+falcons = falcon.App()
+falcons.add_static_route("/file", FOLDER)
+
+
+class Files(DirectoryApp):  # type: ignore[misc]
+    """Its files are below ``/file/``, as those of the others."""
+
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        environ["PATH_INFO"] = environ["PATH_INFO"].removeprefix("/file")
+        return super().__call__(environ, start_response)  # type: ignore[no-any-return]
 
 
 def django_file(_request: HttpRequest, name: str) -> FileResponse:
@@ -98,6 +123,9 @@ APPS: dict[str, App] = {
     "flask": flask,
     "django": get_wsgi_application(),
     "bottle": bottles,
+    "falcon": falcons,
+    "pyramid": config.make_wsgi_app(),
+    "webob": Files(str(FOLDER)),
     "whitenoise": WhiteNoise(nothing, root=str(FOLDER), prefix="file/", autorefresh=True),
     "sentry": SentryWsgiMiddleware(flask),
     "scope": wrapped_scope,
