@@ -196,41 +196,42 @@ class _Kept:
     """A response that ends where its promise ends, and gives the hub its turns."""
 
     def __init__(self, result: Any, response: Any) -> None:
-        self._result, self._response = result, response
+        self.result, self._response = result, response
+        if hasattr(result, "close"):
+            self.close = result.close
 
     def __iter__(self) -> Iterator[bytes]:
-        return _wsgi.kept(self._result, self._promised, self._drop)
+        return _wsgi.kept(self.result, self._promised, self._drop)
 
     def _promised(self) -> int | None:
-        response = self._response
-        if hasattr(response, "_omits_body"):
-            return 0 if response._omits_body else _left(response)
-        # Before 26.1 gunicorn sent what the application gave for HEAD, and it was taken for the next response.
-        bodiless = response.status and (response.req.method == "HEAD" or response.status_code in (204, 304))
-        return 0 if bodiless else _left(response)
+        return 0 if _has_no_body(self._response) else _left(self._response)
 
     def _drop(self, block: bytes) -> None:
         if hasattr(self._response, "_omits_body"):
             self._response.write(block)  # drops it, with a warning where HTTP forbids a body
 
     def __gzc_source__(self) -> Any:
-        return _wsgi.below(self._result)
+        return _wsgi.below(self.result)
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._result, name)
+
+def _has_no_body(response: Any) -> bool:
+    """Whether gunicorn drops what the application gives; before 26.1 it sent it, and it was the next response."""
+    omits = getattr(response, "_omits_body", None)
+    if omits is not None or not response.status:
+        return bool(omits)
+    return response.req.method == "HEAD" or response.status_code in (204, 304)
 
 
 def _keeping(application: Method, environ: Any, start_response: Any) -> Any:
     """The application's response, as ``_Kept`` where the worker would iterate it without looking at the promise."""
     result = application(environ, start_response)
-    response, cls = getattr(start_response, "__self__", None), type(result)
+    cls, response = type(result), getattr(start_response, "__self__", None)
     if cls is list or cls is tuple or not hasattr(cls, "__iter__"):
         return result
-    if not isinstance(response, sys.modules["gunicorn.http.wsgi"].Response):
-        return result  # the pywsgi worker's
-    if issubclass(cls, _file_wrapper()) and response.can_sendfile():
-        return result  # for ``sendfile`` above
-    return _Kept(result, response)
+    gunicorn = sys.modules["gunicorn.http.wsgi"]
+    if type(response) is gunicorn.Response:
+        return result if issubclass(cls, gunicorn.FileWrapper) else _Kept(result, response)  # ``sendfile`` has wrappers
+    return _Kept(result, response) if isinstance(response, gunicorn.Response) else result  # HTTP/2; the pywsgi worker
 
 
 def wsgi(_missing: object) -> property:
@@ -252,6 +253,8 @@ class _Recognizing(type):
     """Of a file wrapper: what is described as a part of a file is an instance, too."""
 
     def __instancecheck__(cls, instance: object) -> bool:
+        if type(instance) is _Kept:
+            instance = instance.result
         return isinstance(instance, cls.__base__ or cls) or _wsgi.described(instance) is not None
 
 

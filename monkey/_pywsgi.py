@@ -46,6 +46,8 @@ def process_result(original: Method) -> Method:
             # The application calls start_response only when it is iterated, as every generator does; the code is
             # None until then, or that of the last request on this connection.
             return _iterate(self)
+        if type(self.result) is list and _is_kept_by(self, self.result):
+            return original(self)
         wrapped = _is_wrapped(self)
         bodiless = self.command == "HEAD" or self.code in (204, 304) or 100 <= self.code < 200
         if wrapped and not bodiless and (short := _short(self)) is not None:
@@ -63,6 +65,17 @@ def process_result(original: Method) -> Method:
         return _send(self, source, promised)
 
     return process_result
+
+
+def _is_kept_by(handler: Any, result: list[bytes]) -> bool:
+    """Whether a list, as most responses are, has no more than was promised."""
+    if handler.command == "HEAD" or handler.headers_sent:
+        return not result
+    promised = handler.provided_content_length
+    try:
+        return promised is None or sum(map(len, result)) <= int(promised)
+    except (TypeError, ValueError):  # pywsgi has words of its own for it
+        return True
 
 
 def _iterate(handler: Any) -> None:

@@ -83,9 +83,11 @@ def position_below(wrapper: Any) -> Any:
 
 
 def go_back(file: Any, to: Any) -> None:
-    """Seek to what ``position`` has told, where that is possible."""
-    with contextlib.suppress(Exception):
+    """Seek to what ``position`` has told; a file that refuses stays where it is."""
+    try:
         file.seek(to)
+    except Exception:  # noqa: BLE001 - R2
+        return
 
 
 # -- a promise, and the hub's turns (hard case R1) -------------------------------------------------------------------
@@ -113,21 +115,26 @@ def kept(
     ``surplus``. The ``promise`` is asked for with the first block, since a generator calls start_response when it
     begins: None where there is none.
     """
-    begun, left = False, None
-    for given in result:
-        block = given
-        if given:
-            if not begun:
-                begun, left = True, promise()
-            if left == 0:
-                if surplus is not None:
-                    surplus(given)
-                return
-            if left is not None:
-                block = given[:left]
-                left -= len(block)
-        yield block
-        _turns.give()
+    begun = asked = False
+    left = None
+    for block in result:
+        if begun:
+            _turns.give()
+        begun = True
+        if not block:
+            yield block
+            continue
+        if not asked:
+            asked, left = True, promise()
+        if left is None:
+            yield block
+        elif left:
+            yield block[:left]
+            left = max(0, left - len(block))
+        else:
+            if surplus is not None:
+                surplus(block)
+            return
 
 
 def chunks(count: int) -> Iterator[int]:
