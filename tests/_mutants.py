@@ -520,6 +520,100 @@ MUTANTS = (
         *("gunicorn_downloads", "truncated or x4 or shorter or shrinks"),
     ),
     _mutant(
+        "a promise ends what is iterated (R1)",
+        *(
+            "monkey/_wsgi.py",
+            "                surplus(block)\n            return\n",
+            "                surplus(block)\n",
+        ),
+        *("promises", "what_is_too_much or length_bounds"),
+    ),
+    _mutant(
+        "a promise bounds the last block (R1)",
+        *(
+            "monkey/_wsgi.py",
+            "            yield block[:left]\n            left = max",
+            "            yield block\n            left = max",
+        ),
+        *("promises", "length_bounds"),
+    ),
+    _mutant(
+        "the work behind the last yield is done (R1)",
+        "monkey/_wsgi.py",
+        "            left = max(0, left - len(block))\n",
+        "            left = max(0, left - len(block))\n            if not left:\n                return\n",
+        *("promises", "last_yield"),
+    ),
+    _mutant(
+        "a loop over what never ends gives the hub its turns (R1)",
+        *("monkey/_turns.py", "    elif now >= share.deadline:\n", "    elif False:\n"),
+        *("promises", "no_loop_holds or is_sent_in_turns"),
+    ),
+    _mutant(
+        "loops share the turn of a hub (M21)",
+        *("monkey/_turns.py", "    if stamp != share.stamp:\n", "    if True:\n"),
+        *("promises", "loops_share"),
+    ),
+    _mutant(
+        "what gunicorn's worker iterates ends with the promise (R1)",
+        "monkey/_gunicorn.py",
+        "gunicorn.FileWrapper) else _Kept(result, response)",
+        "gunicorn.FileWrapper) else result",
+        *("promises", "length_bounds and gevent-generator"),
+    ),
+    _mutant(
+        "of what a read gives too much nothing is sent (R1)",
+        *("monkey/_socket.py", "                data = data[: count - sent]\n", "                pass\n"),
+        *("promises", "gives_too_much"),
+    ),
+    _mutant(
+        "a position that nobody else would ask for may be refused (R2)",
+        "monkey/_wsgi.py",
+        "    except Exception:  # noqa: BLE001 - no position;",
+        "    except (OSError, ValueError):  # no position;",
+        *("foreign_questions", "answers_with_exceptions"),
+    ),
+    _mutant(
+        "a file that does not go back is sent all the same (R2)",
+        *("monkey/_wsgi.py", "    except Exception:  # noqa: BLE001 - R2\n", "    except OSError:\n"),
+        *("foreign_questions", "then_does_not or answers_with"),
+    ),
+    _mutant(
+        "gunicorn frames no chunk by a claim (R3)",
+        *("monkey/_gunicorn.py", " and promised is None and source.size_is_reliable():", " and promised is None:"),
+        *("framing", "r3_a_size"),
+    ),
+    _mutant(
+        "pywsgi frames nothing by a claim (R3)",
+        *(
+            "monkey/_pywsgi.py",
+            "if source is not None and source.size_is_reliable() else",
+            "if source is not None else",
+        ),
+        *("framing", "r3_a_size"),
+    ),
+    _mutant(
+        "no chunk is larger than peers take (R10)",
+        *("monkey/_wsgi.py", "    while count > CHUNK:\n", "    while False:\n"),
+        *("framing", "r10_"),
+    ),
+    _mutant(
+        "a range is asked of the file wrapper (R13)",
+        *(
+            "monkey/_wsgi.py",
+            "        return gzc.source(gzc.section(",
+            "        return None and gzc.source(gzc.section(",
+        ),
+        *("wsgi_downloads", "r13_"),
+    ),
+    _mutant(
+        "a registered class is a body (R14)",
+        "monkey/_wsgi.py",
+        'or hasattr(cls, "read") else',
+        'or hasattr(cls, "read") or not hasattr(cls, "__gzc_source__") else',
+        *("framing", "r14_"),
+    ),
+    _mutant(
         "a seam that is interrupted leaves no claim and no pipe (M23)",
         *("monkey/_seam.py", "        if moving.in_flight:\n            _log", "        if False:\n            _log"),
         *("shutil_seam", "on_their_way"),

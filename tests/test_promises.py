@@ -11,15 +11,18 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from itertools import repeat
+from pathlib import Path
 from typing import Any
 
 import gevent
 import pytest
-from gzc.monkey import _turns, _wsgi
+from gunicorn.config import Config
+from gunicorn.http import wsgi as gunicorn
+from gzc.monkey import _gunicorn, _turns, _wsgi
 
 import gzc
 
-from ._ends import PATIENCE
+from ._ends import PATIENCE, Ends
 from ._http import Client
 from ._server import STOCK, Folder, Gunicorn, Script
 
@@ -338,3 +341,79 @@ def test_r1_what_is_too_much_is_told() -> None:
     dropped: list[bytes] = []
     assert list(_wsgi.kept(iter([b"", b"four", b"five5", b"six"]), lambda: 6, dropped.append)) == [b"", b"four", b"fi"]
     assert dropped == [b"six"]
+
+
+# --- what gunicorn's worker iterates by itself ---
+
+
+class _Asking:
+    """What gunicorn's Response asks of a request."""
+
+    version, headers = (1, 1), ()
+
+    def __init__(self, method: str) -> None:
+        self.method = method
+
+    def should_close(self) -> bool:
+        return False
+
+
+class _Stream:
+    """Where HTTP/2 frames go."""
+
+    def __init__(self) -> None:
+        self.sent = b""
+
+    def send_response_headers(self, *args: Any, **kwargs: Any) -> bool:
+        return True
+
+    def send_data(self, _stream: int, data: bytes, **kwargs: Any) -> bool:
+        self.sent += data
+        return True
+
+
+def _given(response: Any, result: Any, length: int) -> None:
+    """As a worker gives what the application returns to ``response``."""
+
+    def app(_environ: Any, start_response: Any) -> Any:
+        start_response("200 OK", [("Content-Length", str(length))])
+        return result
+
+    for block in _gunicorn._keeping(app, {}, response.start_response):
+        response.write(block)
+    response.send_headers()
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize("wrapped", [True, False])
+def test_r1_over_http2_nothing_is_taken_beyond_the_promise(method: str, wrapped: bool) -> None:
+    """There the worker iterates file wrappers, too."""
+    http2 = pytest.importorskip("gunicorn.http2.response")
+    stream = _Stream()
+    response = http2.HTTP2Response(_Asking(method), None, Config(), stream, 1)
+    with Path("/dev/zero").open("rb") as zero:
+        _given(response, gunicorn.FileWrapper(zero) if wrapped else repeat(bytes(8192)), 10_000)
+    assert stream.sent == (bytes(10_000) if method == "GET" else b"")
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_r1_before_gunicorn_dropped_the_body_of_head(ends: Ends, method: str) -> None:
+    """Until 26.1 it sent it, and knew nothing of ``_omits_body``."""
+    here, there = ends.tcp()
+    peer = ends.reading(there)
+
+    class Old(gunicorn.Response):  # type: ignore[misc]
+        def start_response(self, *args: Any) -> Any:
+            super().start_response(*args)
+            vars(self).pop("_omits_body", None)
+            return self.write
+
+        def write(self, arg: bytes) -> None:
+            self.send_headers()
+            self.sent += len(arg)
+            self.sock.sendall(arg)
+
+    response = Old(_Asking(method), here, Config())
+    _given(response, repeat(b"x" * 10), 25)
+    here.close()
+    assert peer.all().partition(b"\r\n\r\n")[2] == (b"x" * 25 if method == "GET" else b"")
