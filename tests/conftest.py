@@ -59,6 +59,12 @@ def remote(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_disk, "storage", lambda fd: _disk.Storage.REMOTE)
 
 
+@pytest.fixture
+def in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every file is on storage that never waits: nothing that touches it goes to the pool."""
+    monkeypatch.setattr(_disk, "storage", lambda fd: _disk.Storage.MEMORY)
+
+
 @pytest.fixture(scope="session")
 def folder() -> Iterator[Folder]:
     """A folder for files to serve."""

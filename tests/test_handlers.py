@@ -1,6 +1,8 @@
 """What a signal handler raises is its program's, whatever it looks like; and what a fork leaves running the parent's.
 
-Rules: the handler is a real one; the call that it strikes in is made, or not made, before.
+Rules: the handler is a real one; the call that it strikes in is made, or not made, before. That call is made in the
+thread of the hub: Python runs a handler in the main thread only, so a signal raised in a thread of the pool strikes
+whatever runs there meanwhile, the greenlet that feeds the source among them.
 """
 
 import errno
@@ -13,7 +15,7 @@ import gevent
 import pytest
 
 import gzc
-from gzc import _from_file, _hub, _pipe, _syscalls
+from gzc import _hub, _pipe, _syscalls
 
 from ._ends import MIB, PATIENCE, Ends, payload, python
 from ._pairs import HEAD, SINKS, SOURCES, raised
@@ -51,6 +53,7 @@ def alarm() -> Iterator[Alarm]:
     signal.signal(signal.SIGUSR1, before)
 
 
+@pytest.mark.usefixtures("in_memory")
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("at", [1, 2, 3])
 @pytest.mark.parametrize("what", SAYS_NOTHING)
@@ -81,7 +84,6 @@ def test_what_a_signal_handler_raises_is_not_the_kernels_word(
     own = SAYS_NOTHING[what]
     given, taken = SOURCES[source](ends, CONTENT, MIB), SINKS[sink](ends)
     monkeypatch.setattr(gzc.config, "chunk", 200_000)
-    monkeypatch.setattr(_from_file, "JOB", 200_000)
     alarm(own)
     real, calls, struck = getattr(_syscalls, f"_{call}"), 0, 0
 
