@@ -1,11 +1,42 @@
 """The short form of ``make soak``: seconds where that takes a minute, and fewer clients."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+import gzc
+from gzc import _pipe
+
+from ._ends import Ends
+from .apps.held import held
+from .soak import more_than
+
+
+def test_a_pipe_in_the_pool_is_no_leak_and_one_that_nobody_has_is(ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busier second round fills the pool by a pipe more, and the soak test took these two descriptors for a leak."""
+    (here, feeder), (sock, _) = ends.unix(), ends.unix()
+    feeder.sendall(b"x" * 1000)
+    monkeypatch.setattr(_pipe, "_idle", [])
+    before = held()
+    assert gzc.copy(here, sock, 1000) == 1000
+    after = held()
+    assert (before["pooled pipes"], after["pooled pipes"]) == (0, 1)
+    assert more_than(before, after) == []
+    pipes, most = before["descriptors"]["pipe"], gzc.config.pool_pipes
+    with monkeypatch.context() as patch:
+        patch.setattr(gzc.config, "pool_pipes", 0)
+        assert more_than(before, held()) == ["1 × pooled pipes, and may hold 0"]
+    leaked = os.pipe()
+    try:
+        assert more_than(before, held()) == [f"{pipes + 2} × pipe, and may hold {pipes}"]
+    finally:
+        for fd in leaked:
+            os.close(fd)
+    assert held()["most pooled pipes"] == most
 
 
 @pytest.mark.slow

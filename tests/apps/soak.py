@@ -5,7 +5,6 @@
 Rule: plain WSGI, the bytes in the way any app would; of gzc only its totals, to prove that it was there.
 """
 
-import gc
 import hashlib
 import json
 import os
@@ -13,14 +12,13 @@ import re
 import shutil
 import sys
 import tempfile
-import threading
 from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 from weakref import WeakSet
 
-import greenlet
+from held import held
 
 FOLDER = Path(os.environ["GZC_TEST_FOLDER"])
 counts: Counter[str] = Counter()
@@ -74,22 +72,9 @@ def _upload(environ: dict[str, Any], start_response: Callable[..., Any]) -> list
 
 
 def _state() -> dict[str, Any]:
-    gc.collect()
-    resident = int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     return {
         **counts,
         "open files": sum(not file.closed for file in files),
-        "descriptors": len(os.listdir("/proc/self/fd")),
-        "pipes": sum(_is_pipe(fd) for fd in os.listdir("/proc/self/fd")),
-        "threads": threading.active_count(),
-        "greenlets": sum(isinstance(one, greenlet.greenlet) and not one.dead for one in gc.get_objects()),
-        "resident": resident,
+        **held(),
         "moved": sys.modules["gzc"].stats()["bytes"] if "gzc" in sys.modules else {},
     }
-
-
-def _is_pipe(fd: str) -> bool:
-    try:
-        return os.readlink(f"/proc/self/fd/{fd}").startswith("pipe:")
-    except OSError:
-        return False

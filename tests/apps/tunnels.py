@@ -3,20 +3,17 @@
 It prints the address it listens on, and one line of JSON about itself for every line on its standard input.
 """
 
-import gc
 import json
-import os
 import resource
 import sys
 from collections import Counter
-from pathlib import Path
 from typing import Any
 
 import gevent
-import greenlet
 from gevent import socket
 from gevent.fileobject import FileObject
 from gevent.server import StreamServer
+from held import held
 
 import gzc
 
@@ -43,19 +40,7 @@ def carry(sock: Any, _: object) -> None:
 
 
 def state() -> dict[str, Any]:
-    gc.collect()
-    fds = os.listdir("/proc/self/fd")
-    resident = int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    alive = sum(isinstance(one, greenlet.greenlet) and not one.dead for one in gc.get_objects())
-    pipes = sum(is_pipe(fd) for fd in fds)
-    return {**counts, "descriptors": len(fds), "pipes": pipes, "greenlets": alive, "resident": resident}
-
-
-def is_pipe(fd: str) -> bool:
-    try:
-        return os.readlink(f"/proc/self/fd/{fd}").startswith("pipe:")
-    except OSError:
-        return False
+    return {**counts, **held()}
 
 
 def listen() -> Any:
