@@ -15,7 +15,7 @@ SHELL := bash
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
 .PHONY: help demo bench performance test test-all test-libuv conformance coverage faults fuzz mutations soak browser \
-    versions nightly reliability lint format docs dist clean FORCE
+    versions nightly reliability lint format docs dist clean
 
 BIN := $(VENV)/bin
 CODE := gzc monkey tests examples benchmarks .ci/smoke.py
@@ -126,23 +126,17 @@ coverage: $(BIN)/.extra-test ## All tests, and which lines and branches they rea
 	    >build/reliability/coverage.json
 	$(BIN)/coverage report
 
-# gzc.monkey lives beside gzc/, not in it, and mypy knows no package_dir: build/types holds the two as they
-# are when installed, in links. The paths in its messages are turned back into those of this folder.
-build/types: FORCE
-	@rm -rf $@ && mkdir -p $@/gzc
-	@ln -s $(CURDIR)/gzc/* $@/gzc/ && ln -s $(CURDIR)/monkey $@/gzc/monkey
-
-lint: $(BIN)/.extra-lint build/types ## ruff check, ruff format --check, mypy --strict.
+lint: $(BIN)/.extra-lint ## ruff check, ruff format --check, mypy --strict.
 	$(BIN)/ruff check $(wildcard $(CODE))
 	$(BIN)/ruff format --check $(wildcard $(CODE))
-	$(BIN)/mypy -p gzc | sed 's,^build/types/gzc/monkey/,monkey/,; s,^build/types/,,'
+	$(BIN)/mypy -p gzc
 	$(BIN)/mypy examples/demo.py
 
 format: $(BIN)/.extra-lint ## Let ruff repair and format the code.
 	$(BIN)/ruff check --fix $(wildcard $(CODE))
 	$(BIN)/ruff format $(wildcard $(CODE))
 
-docs: $(BIN)/.extra-docs build/types ## The documentation as web pages, in build/site; a warning is an error.
+docs: $(BIN)/.extra-docs ## The documentation as web pages, in build/site; a warning is an error.
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet --site-dir build/site
 
 dist: $(BIN)/.extra-dist ## sdist and wheel; the wheel must work in an empty environment, outside this folder.

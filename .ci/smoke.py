@@ -7,9 +7,9 @@ from importlib.metadata import entry_points, version
 
 import gevent
 import gevent.socket
-import gzc.monkey
 
 import gzc
+import gzc.monkey
 
 
 def main() -> None:

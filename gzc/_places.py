@@ -43,13 +43,7 @@ def _is_ours(frame: FrameType) -> bool:
     """Also code of ours that stands in a function of somebody else's, and runs with that one's globals."""
     if str(frame.f_globals.get("__name__")).partition(".")[0] == "gzc":
         return True
-    path = frame.f_code.co_filename
-    return path.startswith((_HERE, *_monkey()))
-
-
-def _monkey() -> tuple[str, ...]:
-    patches = sys.modules.get("gzc.monkey")  # beside this folder in a checkout, in it when installed
-    return () if patches is None else tuple(folder + os.sep for folder in patches.__path__)
+    return frame.f_code.co_filename.startswith(_HERE)
 
 
 def _is_library(frame: FrameType) -> bool:

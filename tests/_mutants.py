@@ -472,22 +472,22 @@ MUTANTS = (
     ),
     _mutant(
         "a body's client is asked to go on (100-continue)",
-        *("monkey/_bodies.py", "        self._send_100_continue()\n", "        pass\n"),
+        *("gzc/monkey/_bodies.py", "        self._send_100_continue()\n", "        pass\n"),
         *("described_bodies", "100_continue"),
     ),
     _mutant(
         "the head of a pipelined request is put back (D12)",
-        *("monkey/_bodies.py", "        holder.buf.write(data[count:])\n", ""),
+        *("gzc/monkey/_bodies.py", "        holder.buf.write(data[count:])\n", ""),
         *("described_bodies", "spliced_and or next_request or exact_after"),
     ),
     _mutant(
         "a body's length counts down (O13)",
-        *("monkey/_bodies.py", "        reader.length -= count\n", "        pass\n"),
+        *("gzc/monkey/_bodies.py", "        reader.length -= count\n", "        pass\n"),
         *("described_bodies", "spliced_and or next_request or exact_after"),
     ),
     _mutant(
         "a response's length counts down (O13)",
-        *("monkey/_http_client.py", "            response.length -= count\n", "            pass\n"),
+        *("gzc/monkey/_http_client.py", "            response.length -= count\n", "            pass\n"),
         *("client_downloads", "kept_alive or every or spliced or next or client"),
     ),
     _mutant(
@@ -513,7 +513,7 @@ MUTANTS = (
     _mutant(
         "a promise that cannot be kept closes the connection (X4)",
         *(
-            "monkey/_gunicorn.py",
+            "gzc/monkey/_gunicorn.py",
             "        response.force_close()\n        response.chunked = False\n",
             "        response.chunked = False\n",
         ),
@@ -615,7 +615,11 @@ MUTANTS = (
     ),
     _mutant(
         "a seam that is interrupted leaves no claim and no pipe (M23)",
-        *("monkey/_seam.py", "        if moving.in_flight:\n            _log", "        if False:\n            _log"),
+        *(
+            "gzc/monkey/_seam.py",
+            "        if moving.in_flight:\n            _log",
+            "        if False:\n            _log",
+        ),
         *("shutil_seam", "on_their_way"),
     ),
     # -- the loop ----------------------------------------------------------------------------------------------------
@@ -850,38 +854,42 @@ MUTANTS = (
     # -- what all seams share ----------------------------------------------------------------------------------------
     _mutant(
         "in a native thread and on the hub the original goes on",
-        *("monkey/_seam.py", "return _thread.get_native_id() != os.getpid() if hub is None else", "return False and"),
+        *(
+            "gzc/monkey/_seam.py",
+            "return _thread.get_native_id() != os.getpid() if hub is None else",
+            "return False and",
+        ),
         *("shutil_seam", "native_thread or on_the_hub"),
     ),
     _mutant(
         "where an end is in use the original goes on",
-        *("monkey/_seam.py", "if isinstance(exc, gzc.Error) and moving not in gzc.transfers_of(exc):", "if False:"),
+        *("gzc/monkey/_seam.py", "if isinstance(exc, gzc.Error) and moving not in gzc.transfers_of(exc):", "if False:"),
         *("shutil_seam", "ends_in_use"),
     ),
     _mutant(
         "an EAGAIN is the original's to tell",
-        *("monkey/_seam.py", "isinstance(exc, BlockingIOError) and not (whole or moving.in_flight)", "False"),
+        *("gzc/monkey/_seam.py", "isinstance(exc, BlockingIOError) and not (whole or moving.in_flight)", "False"),
         *("shutil_seam", "non_blocking_mode"),
     ),
     _mutant(
         "an EAGAIN of the file system is no end of file (B10)",
-        *("monkey/_seam.py", "not (whole or moving.in_flight)", "not moving.in_flight"),
+        *("gzc/monkey/_seam.py", "not (whole or moving.in_flight)", "not moving.in_flight"),
         *("shutil_seam", "b10_"),
     ),
     _mutant(
         "a makefile object learns of its socket's timeout",
-        *("monkey/_seam.py", "            _timed_out(reader)\n", "            pass\n"),
+        *("gzc/monkey/_seam.py", "            _timed_out(reader)\n", "            pass\n"),
         *("shutil_seam", "timeout_of_the_source"),
     ),
     _mutant(
         "what is no end is refused in the original's words",
-        *("monkey/_seam.py", "        return None  # or it refuses", "        raise  # or it refuses"),
+        *("gzc/monkey/_seam.py", "        return None  # or it refuses", "        raise  # or it refuses"),
         *("shutil_seam", "refuses_is_refused"),
     ),
     # -- hard cases of the first rank that have a remedy of their own --------------------------------------------------
     _mutant(
         "headers and body go in one segment (F9)",
-        *("monkey/_pywsgi.py", "handler.socket.sendall(head, _wsgi.MORE)", "handler.socket.sendall(head)"),
+        *("gzc/monkey/_pywsgi.py", "handler.socket.sendall(head, _wsgi.MORE)", "handler.socket.sendall(head)"),
         *("wsgi_downloads", "goes_with_its_headers"),
     ),
     _mutant(

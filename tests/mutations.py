@@ -37,10 +37,9 @@ def _copy(to: Path) -> Path:
     for name in COPIED:
         source = ROOT / name
         if source.is_dir():
-            shutil.copytree(source, to / name, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(source, to / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
         elif source.exists():
             shutil.copy(source, to / name)
-    (to / "gzc" / "monkey").symlink_to(to / "monkey")  # as it is when installed
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(to / "venv")], check=True)
     packages = next((to / "venv" / "lib").glob("python3.*")) / "site-packages"
     (packages / "copy.pth").write_text(f"{to}\n{sysconfig.get_path('purelib')}\n")

@@ -303,6 +303,7 @@ def test_asking_for_a_known_type_is_a_row() -> None:
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
 def test_each_remedy_that_a_mutant_takes_away_is_where_it_says(mutant: Mutant) -> None:
     """Code that moves on would leave ``make mutations`` with rows that prove nothing until the next night."""
+    assert mutant.file.startswith("gzc/"), "gzc/monkey/ is in the sdist, too, and monkey/ is not"
     code = (ROOT / mutant.file).read_text(encoding="utf-8")
     for old, new in mutant.edits:
         assert code.count(old) == 1, old

@@ -1,4 +1,4 @@
-"""sdist and wheel: built from a copy of this tree, installed into an empty environment, used outside of it.
+"""sdist, wheel and clone: built from a copy of this tree, installed into an empty environment, used in and out of it.
 
 Rules: nothing is written into the repository, and nothing of it is on the path of the installed Python. What is
 needed beside gevent is setuptools alone, in an environment that is thrown away.
@@ -19,15 +19,18 @@ import pytest
 from ._program import PRELUDE, clean_environment, finished
 
 ROOT = Path(__file__).resolve().parent.parent
+#: Seconds for pip to install something, which is seconds on a quiet machine.
+PATIENCE = 250
+pytestmark = pytest.mark.timeout(2 * PATIENCE)
 IN_A_TREE = pytest.mark.skipif(not (ROOT / "setup.cfg").exists(), reason="the tests stand alone, without their tree")
 NOT_SOURCE = shutil.ignore_patterns(
     *(".git", ".venv*", "venv", "build", "dist", "*.egg-info", "__pycache__", "*.pyc", ".*_cache", ".hypothesis"),
     ".coverage*",
 )
-TOPS = ("gzc", "monkey", "tests", "examples", "benchmarks", "docs", ".ci")
+TOPS = ("gzc", "tests", "examples", "benchmarks", "docs", ".ci")
 SINGLES = (
-    *("CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "MANIFEST.in", "Makefile", "README.md", "SECURITY.md"),
-    *("mkdocs.yml", "pyproject.toml", "setup.cfg"),
+    *(".gitignore", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "MANIFEST.in", "Makefile", "README.md"),
+    *("SECURITY.md", "mkdocs.yml", "pyproject.toml", "setup.cfg"),
 )
 
 BUILD = """
@@ -47,7 +50,7 @@ def make_environment(path: Path, *install: str | Path) -> Path:
             capture_output=True,
             text=True,
             check=False,
-            timeout=100,
+            timeout=PATIENCE,
         )
         assert done.returncode == 0, done.stderr
     return python
@@ -111,8 +114,26 @@ def installed(wheel: Path, work: Path) -> Path:
     return make_environment(work / "installed", wheel)
 
 
+@pytest.fixture(scope="module")
+def clone(work: Path) -> Path:
+    """The sources in a folder called gzc, as people have them."""
+    return Path(shutil.copytree(ROOT, work / "clones" / "gzc", ignore=NOT_SOURCE, symlinks=True))
+
+
+@pytest.fixture(scope="module")
+def editable(clone: Path) -> Path:
+    """The Python of the environment that the Makefile makes in the clone."""
+    own = {name: value for name, value in clean_environment().items() if not name.startswith(("MAKE", "MFLAGS"))}
+    command = ["make", f"PYTHON={sys.executable}", "VENV=.venv", ".venv/bin/.extra-dist"]
+    done = subprocess.run(command, cwd=clone, env=own, capture_output=True, text=True, check=False, timeout=PATIENCE)
+    assert done.returncode == 0, done.stderr
+    return clone / ".venv" / "bin" / "python"
+
+
 def files(folder: Path) -> set[str]:
-    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    """All files below it, those behind a link to a folder among them."""
+    found = (Path(home, name) for home, _, names in os.walk(folder, followlinks=True) for name in names)
+    return {str(path.relative_to(folder)) for path in found if "__pycache__" not in path.parts}
 
 
 @IN_A_TREE
@@ -142,10 +163,12 @@ def test_the_two_packages_are_one_in_this_environment() -> None:
 
 @IN_A_TREE
 @pytest.mark.slow
-def test_the_sdist_has_everything_and_nothing_else(tree: Path, unpacked: Path) -> None:
+def test_the_sdist_has_everything_and_nothing_else(tree: Path, sdist: Path, unpacked: Path) -> None:
     wanted = {name for name in SINGLES if (tree / name).exists()}
     for top in TOPS:
         wanted |= {f"{top}/{name}" for name in files(tree / top)} if (tree / top).exists() else set()
+    with tarfile.open(sdist) as archive:  # so that it can be unpacked where there are no links
+        assert [member.name for member in archive if not (member.isreg() or member.isdir())] == []
     made = {name for name in files(unpacked) if ".egg-info/" not in name} - {"PKG-INFO"}
     assert wanted - made == set(), "missing in the sdist"
     assert made - wanted == set(), "not meant for the sdist"
@@ -176,13 +199,11 @@ def test_the_sdist_builds_the_same_wheel_as_the_tree(builder: Path, tree: Path, 
 def test_the_wheel_has_the_two_packages_and_nothing_else(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = {name for name in archive.namelist() if not name.endswith("/")}
-        sources = {str(path.relative_to(ROOT)) for path in (ROOT / "gzc").rglob("*.py")}
-        sources |= {f"gzc/monkey/{path.name}" for path in (ROOT / "monkey").glob("*.py")}
+        sources = {f"gzc/{name}" for name in files(ROOT / "gzc") if name.endswith(".py")}
         info = {name for name in names if ".dist-info/" in name}
         assert names - info == sources | {"gzc/py.typed"}
         for name in sources:
-            home = ROOT / (name.removeprefix("gzc/") if name.startswith("gzc/monkey/") else name)
-            assert archive.read(name) == home.read_bytes(), name
+            assert archive.read(name) == (ROOT / name).read_bytes(), name
         assert any(name.endswith("LICENSE") for name in info)
         (metadata,) = (name for name in info if name.endswith("/METADATA"))
         told = email.message_from_bytes(archive.read(metadata))
@@ -228,9 +249,8 @@ def test_the_wheel_works_outside_the_repository(installed: Path, work: Path) -> 
 @pytest.mark.slow
 def test_every_module_of_the_wheel_can_be_imported_alone(installed: Path, work: Path) -> None:
     """Each first in its own Python: no import depends on what somebody else has imported before."""
-    modules = [".".join(path.relative_to(ROOT).with_suffix("").parts) for path in (ROOT / "gzc").rglob("*.py")]
-    modules += [f"gzc.monkey.{path.stem}" for path in (ROOT / "monkey").glob("*.py")]
-    modules.remove("gzc.monkey.gunicorn")  # which gunicorn imports, and is none without it
+    modules = {f"gzc/{name}".removesuffix(".py").replace("/", ".") for name in files(ROOT / "gzc") if ".py" in name}
+    modules -= {"gzc.py.typed", "gzc.monkey.gunicorn"}  # the second is none without gunicorn, which imports it
     for module in sorted(modules):
         finished([installed, "-I", "-W", "error", "-c", f"import {module.removesuffix('.__init__')}"], cwd=work)
 
@@ -253,3 +273,60 @@ def test_the_installed_wheel_is_complete_in_pips_eyes(installed: Path, work: Pat
     listed = finished([installed, "-m", "pip", "show", "--files", "gzc"], cwd=work)
     assert "gzc/monkey/_plugin.py" in listed
     assert "gzc/py.typed" in listed
+
+
+# -- a clone called gzc ------------------------------------------------------------------------------------
+
+#: A program, GZC in its environment, and whether gzc is then switched on.
+PROGRAMS = {
+    "the call": ("import gzc; gzc.patch_all()", "", True),
+    "stock gevent": ("from gevent import monkey; monkey.patch_all(); import gzc", "1", True),
+    "stock gevent, not switched on": ("from gevent import monkey; monkey.patch_all(); import gzc", "", False),
+}
+SEEN = """
+print(os.path.realpath(gzc.__file__))
+print(download() == {"sendfile"} and "hooks" in gzc.patched())
+"""
+
+
+@IN_A_TREE
+@pytest.mark.slow
+@pytest.mark.parametrize("options", [(), ("-I",)], ids=["", "isolated"])
+@pytest.mark.parametrize("folder", ["clone", "parent of the clone", "unpacked sdist", "elsewhere"])
+@pytest.mark.parametrize("environment", ["editable", "installed"])
+def test_in_and_beside_a_clone_called_gzc(
+    request: pytest.FixtureRequest, clone: Path, unpacked: Path, environment: str, folder: str, options: tuple[str, ...]
+) -> None:
+    """M12: what the folder holds comes first on the path, ``gzc/`` itself or the clone as a namespace package."""
+    python: Path = request.getfixturevalue(environment)
+    own = {"clone": clone, "unpacked sdist": unpacked}
+    cwd = {**own, "parent of the clone": clone.parent, "elsewhere": clone.parent.parent}[folder]
+    home = clone if environment == "editable" else python.parent.parent
+    if not options:
+        home = own.get(folder, home)
+    for name, (code, switch, on) in PROGRAMS.items():
+        program = [python, *options, "-c", f"{PRELUDE}{code}{SEEN}"]
+        file, patched = finished(program, env={"GZC": switch}, cwd=cwd).splitlines()
+        assert Path(file).is_relative_to(home.resolve()), name
+        assert patched == str(on), name
+    for command in ([python, *options, "-m", "gzc"], [python.parent / "gzc"]):
+        assert finished([*command, "--version"], cwd=cwd).startswith("gzc ")
+
+
+@IN_A_TREE
+@pytest.mark.parametrize("name", ["gzc", "another"])
+def test_ci_works_in_a_folder_called_gzc(tmp_path: Path, name: str) -> None:
+    """Whatever the checkout is called, and with no environment of that one: each step is asked where it is made."""
+    checkout = Path(shutil.copytree(ROOT, tmp_path / name, ignore=NOT_SOURCE, symlinks=True))
+    (checkout / ".venv").mkdir()
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    for program, does in (("make", f'pwd >>"{tmp_path}/steps"; ls -A >>"{tmp_path}/seen"'), ("dpkg", ":")):
+        (programs / program).write_text(f"#!/bin/sh\n{does}\n")
+        (programs / program).chmod(0o755)
+    finished([checkout / ".ci" / "run"], env={"PATH": f"{programs}:{os.environ['PATH']}", "TMPDIR": str(tmp_path)})
+    (where,) = set((tmp_path / "steps").read_text().splitlines())
+    assert Path(where).name == "gzc"
+    seen = set((tmp_path / "seen").read_text().split())
+    assert {"gzc", "monkey", "tests", "Makefile", ".ci"} <= seen
+    assert (Path(where) == checkout) is (name == "gzc") is (".venv" in seen) is Path(where).exists()
