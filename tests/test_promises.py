@@ -18,9 +18,9 @@ import gevent
 import pytest
 from gunicorn.config import Config
 from gunicorn.http import wsgi as gunicorn
-from gzc.monkey import _gunicorn, _turns, _wsgi
 
 import gzc
+from gzc.monkey import _gunicorn, _turns, _wsgi
 
 from ._ends import PATIENCE, Ends
 from ._http import Client

@@ -29,9 +29,9 @@ from gevent import socket as gsocket
 from gevent import ssl as gssl
 from gunicorn.config import Config
 from gunicorn.http import wsgi as gunicorn
-from gzc.monkey import _wsgi
 
 import gzc
+from gzc.monkey import _wsgi
 
 from ._ends import KIB, MIB, PATIENCE, Ends, open_fds_unchanged, payload
 
