@@ -12,7 +12,6 @@ Rules of this file: it moves the offset, and writes nothing.
 
 from __future__ import annotations
 
-import io
 from typing import Any
 
 from . import _syscalls
@@ -21,12 +20,10 @@ from . import _syscalls
 class FileRegion:
     """The part of ``file`` that is one run's alone."""
 
-    __slots__ = ("_base", "_file", "_leg", "_piece", "_remembers", "_size", "end", "written")
+    __slots__ = ("_base", "_file", "_leg", "_piece", "_size", "end", "written")
 
     def __init__(self, file: Any) -> None:
         self._file = file
-        #: Whether the object remembers where the descriptor stands, and computes seeks from that.
-        self._remembers = isinstance(file, io.BufferedRandom)
         #: Where the region ends, if there is one.
         self.end: list[int] = []
         self._size = 0
@@ -46,8 +43,6 @@ class FileRegion:
         self.end.clear()
         self._size, self._base = count, self.written
         _syscalls.advance(file.fileno(), count, self.end)
-        if self._remembers:
-            file.tell()
 
     def place(self, count: int) -> tuple[int, int]:
         """Where the next piece of up to ``count`` bytes goes, and how long it may be."""
@@ -70,5 +65,3 @@ class FileRegion:
         if left and not self._file.closed and _syscalls.offset(self._file.fileno()) == self.end[0]:
             _syscalls.advance(self._file.fileno(), -left, [])
             self.end.clear()
-            if self._remembers:
-                self._file.tell()

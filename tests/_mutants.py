@@ -492,22 +492,26 @@ MUTANTS = (
     ),
     _mutant(
         "a chunk is no larger than servers take (R10)",
-        *("monkey/_http_client.py", "CHUNK = 256 * 1024", "CHUNK = 1024 * 1024"),
+        *("gzc/monkey/_http_client.py", "CHUNK = 256 * 1024", "CHUNK = 1024 * 1024"),
         *("wire_sizes", "no_chunk or uwsgi"),
     ),
     _mutant(
         "a chunk's size is no claim (R3)",
-        *("monkey/_http_client.py", "if not left or not source.size_is_reliable():", "if not left:"),
+        *("gzc/monkey/_http_client.py", "if not left or not source.size_is_reliable():", "if not left:"),
         *("wire_sizes", "framing"),
     ),
     _mutant(
         "a member's end is no claim (R3)",
-        *("monkey/_tarfile.py", "if amount is not None and not moving.plan.source.size_is_reliable():", "if False:"),
+        *(
+            "gzc/monkey/_tarfile.py",
+            "if amount is not None and not moving.plan.source.size_is_reliable():",
+            "if False:",
+        ),
         *("wire_sizes", "tar"),
     ),
     _mutant(
         "a chunk that a file is too short for costs the connection (X4)",
-        *("monkey/_http_client.py", "        if chunk.left:\n", "        if False:\n"),
+        *("gzc/monkey/_http_client.py", "        if chunk.left:\n", "        if False:\n"),
         *("client_uploads", "cannot_be_kept"),
     ),
     _mutant(
@@ -522,7 +526,7 @@ MUTANTS = (
     _mutant(
         "a promise ends what is iterated (R1)",
         *(
-            "monkey/_wsgi.py",
+            "gzc/monkey/_wsgi.py",
             "                surplus(block)\n            return\n",
             "                surplus(block)\n",
         ),
@@ -531,7 +535,7 @@ MUTANTS = (
     _mutant(
         "a promise bounds the last block (R1)",
         *(
-            "monkey/_wsgi.py",
+            "gzc/monkey/_wsgi.py",
             "            yield block[:left]\n            left = max",
             "            yield block\n            left = max",
         ),
@@ -539,54 +543,54 @@ MUTANTS = (
     ),
     _mutant(
         "the work behind the last yield is done (R1)",
-        "monkey/_wsgi.py",
+        "gzc/monkey/_wsgi.py",
         "            left = max(0, left - len(block))\n",
         "            left = max(0, left - len(block))\n            if not left:\n                return\n",
         *("promises", "last_yield"),
     ),
     _mutant(
         "a loop over what never ends gives the hub its turns (R1)",
-        *("monkey/_turns.py", "    elif now >= share.deadline:\n", "    elif False:\n"),
+        *("gzc/monkey/_turns.py", "    elif now >= share.deadline:\n", "    elif False:\n"),
         *("promises", "no_loop_holds or is_sent_in_turns"),
     ),
     _mutant(
         "loops share the turn of a hub (M21)",
-        *("monkey/_turns.py", "    if stamp != share.stamp:\n", "    if True:\n"),
+        *("gzc/monkey/_turns.py", "    if stamp != share.stamp:\n", "    if True:\n"),
         *("promises", "loops_share"),
     ),
     _mutant(
         "what gunicorn's worker iterates ends with the promise (R1)",
-        "monkey/_gunicorn.py",
+        "gzc/monkey/_gunicorn.py",
         "gunicorn.FileWrapper) else _Kept(result, response)",
         "gunicorn.FileWrapper) else result",
         *("promises", "length_bounds and gevent-generator"),
     ),
     _mutant(
         "of what a read gives too much nothing is sent (R1)",
-        *("monkey/_socket.py", "                data = data[: count - sent]\n", "                pass\n"),
+        *("gzc/monkey/_socket.py", "                data = data[: count - sent]\n", "                pass\n"),
         *("promises", "gives_too_much"),
     ),
     _mutant(
         "a position that nobody else would ask for may be refused (R2)",
-        "monkey/_wsgi.py",
+        "gzc/monkey/_wsgi.py",
         "    except Exception:  # noqa: BLE001 - no position;",
         "    except (OSError, ValueError):  # no position;",
         *("foreign_questions", "answers_with_exceptions"),
     ),
     _mutant(
         "a file that does not go back is sent all the same (R2)",
-        *("monkey/_wsgi.py", "    except Exception:  # noqa: BLE001 - R2\n", "    except OSError:\n"),
+        *("gzc/monkey/_wsgi.py", "    except Exception:  # noqa: BLE001 - R2\n", "    except OSError:\n"),
         *("foreign_questions", "then_does_not or answers_with"),
     ),
     _mutant(
         "gunicorn frames no chunk by a claim (R3)",
-        *("monkey/_gunicorn.py", " and promised is None and source.size_is_reliable():", " and promised is None:"),
+        *("gzc/monkey/_gunicorn.py", " and promised is None and source.size_is_reliable():", " and promised is None:"),
         *("framing", "r3_a_size"),
     ),
     _mutant(
         "pywsgi frames nothing by a claim (R3)",
         *(
-            "monkey/_pywsgi.py",
+            "gzc/monkey/_pywsgi.py",
             "if source is not None and source.size_is_reliable() else",
             "if source is not None else",
         ),
@@ -594,13 +598,13 @@ MUTANTS = (
     ),
     _mutant(
         "no chunk is larger than peers take (R10)",
-        *("monkey/_wsgi.py", "    while count > CHUNK:\n", "    while False:\n"),
+        *("gzc/monkey/_wsgi.py", "    while count > CHUNK:\n", "    while False:\n"),
         *("framing", "r10_"),
     ),
     _mutant(
         "a range is asked of the file wrapper (R13)",
         *(
-            "monkey/_wsgi.py",
+            "gzc/monkey/_wsgi.py",
             "        return gzc.source(gzc.section(",
             "        return None and gzc.source(gzc.section(",
         ),
@@ -608,7 +612,7 @@ MUTANTS = (
     ),
     _mutant(
         "a registered class is a body (R14)",
-        "monkey/_wsgi.py",
+        "gzc/monkey/_wsgi.py",
         'or hasattr(cls, "read") else',
         'or hasattr(cls, "read") or not hasattr(cls, "__gzc_source__") else',
         *("framing", "r14_"),
@@ -796,11 +800,6 @@ MUTANTS = (
         "the pool that a forked child inherits is closed (M19)",
         *("gzc/_disk.py", "        _retire(pool)\n", "        pass\n"),
         *("disk", "inherits"),
-    ),
-    _mutant(
-        "a BufferedRandom is told where the descriptor stands (R8)",
-        *("gzc/_file_region.py", "isinstance(file, io.BufferedRandom)", "False"),
-        *("shared_offsets", "random"),
     ),
     _mutant(
         "what was taken and not written is given back (R8)",
