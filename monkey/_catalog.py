@@ -82,6 +82,12 @@ SEAMS = (
         rows=_gunicorn.ROWS,
     ),
     Seam(
+        "gunicorn-worker",
+        why="a worker iterates to the end, beyond the promised length, and with no turn for anybody else",
+        reaches="responses of gunicorn's gevent worker that are no files: generators, iterators, over HTTP/2 files too",
+        rows=_gunicorn.WORKER,
+    ),
+    Seam(
         "pywsgi",
         why="gevent.pywsgi has no wsgi.file_wrapper: files are read and sent in pieces of 4 or 8 KiB",
         reaches="every file response of gevent.pywsgi and of gunicorn's gevent_pywsgi worker",

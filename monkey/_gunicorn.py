@@ -283,7 +283,8 @@ ROWS = (
         *("gunicorn.http.wsgi", "Response.sendfile", sendfile),
         knows=frozenset({"is_ssl", "can_sendfile", "filelike", "response_length", "send_headers", "is_chunked"}),
     ),
-    Row("gunicorn.workers.base_async", "AsyncWorker.wsgi", wsgi),
     Row("gunicorn.http.wsgi", "base_environ", base_environ, knows=frozenset({"cfg", "FileWrapper"})),
     *_wsgi.wrapper_rows("gunicorn.http.wsgi"),
 )
+
+WORKER = (Row("gunicorn.workers.base_async", "AsyncWorker.wsgi", wsgi),)
