@@ -48,7 +48,8 @@ def below(result: object) -> Any:
     A file is no such class: iterated it gives lines, and Django's begins anew.
     """
     cls = type(result)
-    return None if cls in _PLAIN or hasattr(cls, "read") else gzc.source(result, None)
+    source = None if cls in _PLAIN else gzc.source(result, None)
+    return None if source is None or hasattr(cls, "read") else source
 
 
 def described(result: object) -> Any:

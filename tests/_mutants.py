@@ -613,8 +613,8 @@ MUTANTS = (
     _mutant(
         "a registered class is a body (R14)",
         "gzc/monkey/_wsgi.py",
-        'or hasattr(cls, "read") else',
-        'or hasattr(cls, "read") or not hasattr(cls, "__gzc_source__") else',
+        'or hasattr(cls, "read") else source',
+        'or hasattr(cls, "read") or not hasattr(cls, "__gzc_source__") else source',
         *("framing", "r14_"),
     ),
     _mutant(
