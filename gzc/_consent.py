@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from operator import attrgetter
-from types import BuiltinMethodType, MethodType
+from types import BuiltinMethodType, FunctionType, MethodType
 from typing import Any, Generic, TypeVar
 
 from . import _hub
@@ -47,14 +47,22 @@ def name_of(cls: type) -> str:
     return f"{cls.__module__}.{cls.__qualname__}"
 
 
+def _of_class(cls: type, name: str) -> Any:
+    """The attribute of a class; None also where a metaclass, or a descriptor for instances only, raises."""
+    try:
+        return getattr(cls, name, None)
+    except Exception:  # noqa: BLE001 - what answers so is not asked again
+        return None
+
+
 def _forwards(method: Any, inner: object, cls: type) -> bool:
     """Whether ``method``, found in an instance's ``__dict__``, only forwards to ``inner``.
 
     gevent's FileObjects and tempfile's wrappers keep bound methods of the object below them there; these
     delegates are no override (M18). A function around one is, unless ``cls``'s own module made it.
     """
-    if hasattr(method, "__wrapped__"):
-        if getattr(method, "__globals__", {}).get("__name__") != cls.__module__:
+    if type(method) is FunctionType and hasattr(method, "__wrapped__"):
+        if method.__globals__.get("__name__") != cls.__module__:
             return False
         method = method.__wrapped__
     return type(method) in _BOUND and method.__self__ is inner
@@ -153,7 +161,7 @@ class _Vouch(Generic[_E]):
             pass
         pristine = self.pristine if isinstance(self.pristine, tuple) else (self.pristine,)
         for name, method in zip(self.names, pristine, strict=True):
-            now = getattr(self.cls, name, None)
+            now = _of_class(self.cls, name)
             if now is not method and (method is None or _below_seam(now) is not method):
                 return name
         return ""
@@ -203,13 +211,18 @@ class _Register(Generic[_E]):
     ) -> _Vouch[_E]:
         methods, names = METHODS[self.direction] + asks, tuple[str, ...]()
         if not cls.__flags__ & _IMMUTABLE_TYPE:
-            names = tuple(n for n in methods if getattr(cls, n, None) is not None)
+            names = tuple(n for n in methods if _of_class(cls, n) is not None)
         look = attrgetter(*names) if names else None
         pristine = look(cls) if look else ()
-        # gzc may have been loaded after a tracer, or after its own seams; who registers a class knows how it is now.
-        replaced = _replaced(cls, names) if asks else ()
-        if replaced:
-            pristine = tuple(_below_seam(getattr(cls, n)) if n in replaced else getattr(cls, n) for n in names)
+        # gzc may have been loaded after a tracer; who registers a class, or gives it a dunder, knows how it is now.
+        unknown = _replaced(cls, names) if asks else ()
+        standing: tuple[object, ...] = pristine if len(names) > 1 else (pristine,) if names else ()
+        below = [_below_seam(method) for method in standing]  # seams of gzc's own come and go
+        if unknown or any(below):
+            pristine = tuple(
+                under or (None if name in unknown else method)
+                for name, method, under in zip(names, standing, below, strict=True)
+            )
         absent = frozenset(methods).difference(names) if inner else frozenset()
         declining = declining or "which describes nothing below it"
         return _Vouch(cls, describe, frozenset(methods), methods, inner, declining, absent, names, pristine, look)
@@ -225,7 +238,7 @@ class _Register(Generic[_E]):
         return None
 
     def _find(self, cls: type) -> _Vouch[_E] | None:
-        hook = getattr(cls, self.dunder, None)  # it may be added to a class, and taken away again
+        hook = _of_class(cls, self.dunder)  # it may be added to a class, and taken away again
         found = self._found.get(cls)
         if found is None or found[0] is not hook:
             if len(self._found) > 1000:  # somebody makes classes by the request; do not keep them all

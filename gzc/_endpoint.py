@@ -197,7 +197,11 @@ class Source(End):
 
         For wrappers that have read ahead of a socket or pipe. It is called while the copy runs, never by
         ``explain``, and what it gave is settled like everything else.
+
+        :raises TypeError: a file or memory, which can be read again from where it was.
         """
+        if self.rewindable:
+            raise TypeError(f"{self!r} has a position: seek back, and nothing need go before it")
         new = _copy(self)
         below = self.head if self.buffered else lambda _count: b""
         new.buffered = True
@@ -230,6 +234,10 @@ class Source(End):
         new = _copy(self)
         new._translations = (*self._translations, translate)
         return new
+
+    def at_hand(self, offset: int, count: int) -> bool:
+        """Whether these bytes of a file can be had without waiting for storage."""
+        return True
 
     def size_is_reliable(self) -> bool:
         """Whether ``amount`` is what there is, as long as nobody changes the file: only then may a size be framing.

@@ -5,7 +5,8 @@ object. ``lseek(fd, n, SEEK_CUR)`` moves it by n in one atomic step, also betwee
 before a piece and a ``seek`` after it two writers could have the same place (hard case R8).
 
 What a short write or an error leaves: the rest of the region is given back if nobody has moved the offset since;
-else it stays, and what nobody writes there reads as zeros. A run that goes on fills it first.
+else it stays, and what nobody writes there reads as zeros. A run that goes on fills it first. To look and to give back
+are two calls, and the kernel has none for both: a child that writes in that microsecond is where the rest was.
 
 Rules of this file: it moves the offset, and writes nothing.
 """
@@ -63,5 +64,9 @@ class FileRegion:
         self.written = self._leg = max(self.written, self._leg + count)
         left = self.left
         if left and not self._file.closed and _syscalls.offset(self._file.fileno()) == self.end[0]:
-            _syscalls.advance(self._file.fileno(), -left, [])
-            self.end.clear()
+            now: list[int] = []
+            _syscalls.advance(self._file.fileno(), -left, now)
+            if now[0] == self.end[0] - left:
+                self.end.clear()
+            else:  # somebody has written behind it, between the two calls
+                _syscalls.advance(self._file.fileno(), left, now)

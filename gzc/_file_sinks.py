@@ -5,6 +5,7 @@ Rules of this file: those of ``_files``; who writes asks for the place of each p
 
 from __future__ import annotations
 
+import fcntl
 import io
 import os
 import stat
@@ -47,8 +48,7 @@ class FileSink(FileEnd, Sink):
 
     def place(self, count: int) -> tuple[int, int]:
         """Where the next piece goes, and how long it may be; ``placed`` is to say what became of it."""
-        if self.region.end or self._duplicate is not None:
-            self._look_again()
+        self._look_again()
         return self.region.place(count)
 
     def placed(self, count: int) -> None:
@@ -60,13 +60,20 @@ class FileSink(FileEnd, Sink):
         self.region.write_off()
 
     def _look_again(self) -> None:
-        """Begin anew if dup2(2) has put another file below the object meanwhile."""
-        if self.storage not in SLOW:
+        """Begin anew if dup2(2) has put another file below the object meanwhile, as a rotation of logs does."""
+        if self._duplicate is not None and self.lent_another():
+            self.region.end.clear()
+            self.take_back(wait=False)
+            self._storage = None
+        if self.region.end and self.storage not in SLOW:
             status = os.fstat(self.fileno())
             if (status.st_dev, status.st_ino) != self.identity:
                 self.identity = (status.st_dev, status.st_ino)
                 self.region.end.clear()
-                self.take_back(wait=False)
+
+    def appends(self) -> bool:
+        """Whether O_APPEND is set now: the flags are shared as the offset is, and GNU make sets it on its stdout."""
+        return bool(fcntl.fcntl(self.fileno(), fcntl.F_GETFL) & os.O_APPEND)
 
     def swift(self, count: int) -> bool:
         """Whether writing ``count`` bytes is no matter of storage: past the page cache waits for writeback."""
@@ -78,6 +85,12 @@ class FileSink(FileEnd, Sink):
         return 0 if _syscalls.answered(exc) else self.late()
 
     def write(self, data: memoryview) -> int:
+        if self.region.written and self.appends():
+            self.region.end.clear()
+            taken = self._write(_syscalls.write, data[:])
+            self.region.written += taken
+            self.job = None
+            return taken
         begin, count = self.place(len(data))
         taken = self._write(_syscalls.write_at, data[:count], begin)
         self.placed(taken)
@@ -110,6 +123,7 @@ class AppendSink(FileSink):
         """The kernel keeps writers apart."""
 
     def write(self, data: memoryview) -> int:
+        self._look_again()
         taken = self._write(_syscalls.write, data[:])
         self.job = None
         return taken

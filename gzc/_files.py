@@ -8,6 +8,7 @@ for the pool.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import io
 import os
@@ -39,9 +40,20 @@ class FileEnd(Lender, Doer, End):
         super().__init__(obj)
         self._file = obj
         self._storage: Storage | None = None
-        self.fileno = obj.fileno  # asked at every call, without a detour
+        if type(getattr(obj, "raw", obj)) is io.FileIO:
+            self.fileno = obj.fileno  # type: ignore[method-assign] # asked at every call, without a detour
         self.offset = obj.tell()
         self.identity = (status.st_dev, status.st_ino)
+
+    def fileno(self) -> int:
+        """The descriptor now; gevent's raw objects answer None when they are closed.
+
+        :raises ValueError: closed.
+        """
+        fd: int | None = self._file.fileno()
+        if fd is None:
+            raise ValueError("I/O operation on closed file")
+        return fd
 
     @property
     def storage(self) -> Storage:  # type: ignore[override]
@@ -126,9 +138,19 @@ class FileSource(FileEnd, Source):
         A thread gets the number itself. Should the file be closed before the call begins, what another file of that
         number gave is thrown away here, with the error that a reader of a closed file gets.
         """
-        answer = self.do(inline, call, (self.fileno(),), *args)
-        self.fileno()
+        fd = self.fileno()
+        try:
+            answer = self.do(inline, call, (fd,), *args)
+        except OSError:
+            self.still(fd)
+            raise
+        self.still(fd)
         return answer
+
+    def still(self, fd: int) -> None:
+        """Raise if the object no longer has the descriptor ``fd``, which a thread has used by its number."""
+        if self.fileno() != fd:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
 
     def has_byte_at(self, offset: int) -> bool:
         """Whether a plain read at ``offset`` would find something."""

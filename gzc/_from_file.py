@@ -6,6 +6,7 @@ confirmed by a plain read before it is believed.
 
 from __future__ import annotations
 
+import errno
 from abc import abstractmethod
 
 from . import _declines, _syscalls
@@ -148,7 +149,7 @@ class FileToFile(FromFile):
 
     def _call(self, source_fd: int, sink_fd: int, offset: int, count: int) -> int:
         inline = self.sink.swift(count) and self.source.at_hand(offset, count)
-        if not inline and (self.source.lend() is None or self.sink.lend() is None):
+        if not inline and self.lent_by(self.source, self.sink) is None:
             inline, count = True, min(count, PIECE)  # in the hub, as a lock demands, and then not for long
         where, count = self.sink.place(count)
         moved = self._copy(inline, count, offset, where)
@@ -171,6 +172,12 @@ class CopyRange(FileToFile):
 
     name = "copy_file_range"
     declines = _declines.COPY_RANGE
+
+    def decline(self, exc: OSError) -> None:
+        if exc.errno == errno.EBADF and not _syscalls.struck(exc) and self.sink.appends():
+            self.unsure = False
+            raise Declined("O_APPEND was set meanwhile", exc) from None
+        super().decline(exc)
 
     def _copy(self, inline: bool, count: int, offset: int, where: int) -> int:
         return int(self.do(inline, _syscalls.copy_file_range, (self.source, self.sink), count, offset, where))

@@ -9,6 +9,7 @@ Rules of this file: one duplicate of a file for a whole run; none is closed whil
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 from collections.abc import Callable
@@ -16,9 +17,11 @@ from typing import Any
 from weakref import WeakSet
 
 import gevent
+from gevent import monkey
 
 from . import _hub, _syscalls
 from ._disk import SLOW, Job, Storage
+from ._locks import is_locked
 
 _log = logging.getLogger("gzc")
 
@@ -35,9 +38,15 @@ class Duplicate:
 
     __slots__ = ("__weakref__", "_open", "_users")
 
+    _open: list[int]
+    _users: set[object]
+
+    def __new__(cls, _fd: int) -> Duplicate:
+        self = super().__new__(cls)
+        self._users, self._open = {RUN}, []
+        return self
+
     def __init__(self, fd: int) -> None:
-        self._users: set[object] = {RUN}
-        self._open: list[int] = []
         _all.add(self)
         _syscalls.duplicate(fd, self._open)
 
@@ -55,16 +64,16 @@ class Duplicate:
         :raises OSError: what close(2) says, as EDQUOT and EIO of NFS: nobody else is told.
         """
         self._users.discard(user)
-        if self._users:
+        if self._users or not self._open:
             return
         try:
-            fd = self._open.pop()  # one atomic step: two may leave at once
-        except IndexError:
+            if is_locked(self._open[0]):
+                _syscalls.hand_over(self._open, _kept)
+                _watch_kept()
+            else:
+                _syscalls.close_popped(self._open)
+        except IndexError:  # two have left at once, and the other one closes it
             return
-        if _syscalls.is_locked(fd):
-            _kept.append(fd)
-        else:
-            _syscalls.close(fd)
 
     def __del__(self) -> None:  # a signal handler struck before anybody had it, or nobody came to leave it
         self._users.clear()
@@ -78,17 +87,45 @@ class Duplicate:
 
 _all: WeakSet[Duplicate] = WeakSet()
 
-# Those that could not be closed for a lock: closed once it is gone, at the latest when the program closes its own
-# descriptor of the file.
+# Those that could not be closed for a lock that was taken meanwhile: closed once it is gone, at the latest when the
+# program closes its own descriptor of the file.
 _kept: list[int] = []
 
+#: Seconds between two looks at whether a lock is gone for whose sake a duplicate is open.
+INTERVAL = 1.0
 
-def _close_kept() -> None:
-    """Close those whose lock is gone, which may take as long as the storage does."""
-    for fd in tuple(_kept):
-        if not _syscalls.is_locked(fd):
-            _kept.remove(fd)
-            _syscalls.close(fd)
+# A native thread looks: it needs no hub, and a close may take as long as the storage does.
+_start_thread = monkey.get_original("_thread", "start_new_thread")
+_sleep = monkey.get_original("time", "sleep")
+_lock = monkey.get_original("_thread", "allocate_lock")()
+_watching = False
+
+
+def _watch_kept() -> None:
+    global _watching
+    with _lock:
+        if not _kept or _watching:
+            return
+        try:
+            _start_thread(_wait_for_locks, ())
+            _watching = True
+        except RuntimeError:  # no thread to be had now; the next copy that has a duplicate tries again
+            pass
+
+
+def _wait_for_locks() -> None:
+    global _watching
+    while True:
+        _sleep(INTERVAL)
+        for fd in tuple(_kept):
+            if not is_locked(fd):
+                _kept.remove(fd)
+                with contextlib.suppress(OSError):
+                    _syscalls.close(fd)
+        with _lock:
+            if not _kept:
+                _watching = False
+                return
 
 
 class Lender:
@@ -102,8 +139,7 @@ class Lender:
         """The duplicate; None where the hub must make the call: a lock is held, or no descriptor is to be had."""
         if self._duplicate is None:
             fd = self.fileno()
-            # Slow storage may be slow to tell, too, and must not stop the hub: its duplicate is kept if need be.
-            if self.storage not in SLOW and _syscalls.is_locked(fd):
+            if self._is_locked(fd):
                 return None
             try:
                 self._duplicate = Duplicate(fd)
@@ -112,6 +148,23 @@ class Lender:
                     raise
                 return None
         return self._duplicate
+
+    def _is_locked(self, fd: int) -> bool:
+        if self.storage not in SLOW:
+            return is_locked(fd)
+        return bool(Job().run(is_locked, fd))  # such storage may be slow to tell, too
+
+    def lent_another(self) -> bool:
+        """Whether dup2(2) has put another file below the object since the duplicate was made."""
+        if self._duplicate is None:
+            return False
+        fds = self.fileno(), self._duplicate.fd
+        if self.storage not in SLOW:
+            return not os.path.sameopenfile(*fds)
+        with contextlib.suppress(OSError):  # no /proc
+            one, other = (os.readlink(f"/proc/self/fd/{fd}") for fd in fds)  # which the storage is not asked for
+            return one != other
+        return False
 
     def take_back(self, *, wait: bool) -> None:
         """Close the duplicate, unless a lock is held or a thread still has it.
@@ -132,7 +185,6 @@ class Lender:
                 raise
         else:
             gevent.spawn(_leave_late, duplicate)
-        _watch_kept()
 
 
 def _leave_late(duplicate: Duplicate) -> None:
@@ -140,29 +192,6 @@ def _leave_late(duplicate: Duplicate) -> None:
         Job().run(duplicate.leave, RUN)
     except OSError as exc:
         _log.info("closing a duplicate of a descriptor: %r", exc)
-    _watch_kept()
-
-
-#: Seconds between two looks at whether a lock is gone for whose sake a duplicate is open.
-INTERVAL = 1.0
-_watching = False
-
-
-def _watch_kept() -> None:
-    global _watching
-    if _kept and not _watching and not _hub.alone():
-        _watching = True
-        gevent.spawn(_wait_for_locks)
-
-
-def _wait_for_locks() -> None:
-    global _watching
-    try:
-        while _kept:
-            gevent.sleep(INTERVAL, ref=False)
-            Job().run(_close_kept)
-    finally:
-        _watching = False
 
 
 class Doer:
@@ -176,23 +205,25 @@ class Doer:
         For a thread a file lends a duplicate of its descriptor; a number stays what it is, and the caller must see to
         that, or mind what came of it.
         """
-        lent: list[Duplicate] = []
-        numbers: list[int] = []
-        inline = inline or _hub.alone()
+        if not inline and not _hub.alone():
+            lent = self.lent_by(*fds)
+            if lent is not None:
+                self.job = Job([one for one in lent if isinstance(one, Duplicate)])
+                return self.job.run(call, *(one if isinstance(one, int) else one.fd for one in lent), *args)
+        self.job = None
+        return call(*(fd if isinstance(fd, int) else fd.fileno() for fd in fds), *args)
+
+    def lent_by(self, *fds: int | Lender) -> list[int | Duplicate] | None:
+        """What a thread may have of each; None if one lends nothing, and the hub must make the call."""
+        self.job = job = Job()  # to be interrupted while this is asked has moved nothing
+        job.result = 0
+        lent: list[int | Duplicate] = []
         for fd in fds:
-            if isinstance(fd, int):
-                numbers.append(fd)
-            elif not inline and (duplicate := fd.lend()) is not None:
-                lent.append(duplicate)
-                numbers.append(duplicate.fd)
-            else:
-                inline = True
-                numbers.append(fd.fileno())
-        if inline:
-            self.job = None
-            return call(*numbers, *args)
-        self.job = Job(lent)
-        return self.job.run(call, *numbers, *args)
+            one = fd if isinstance(fd, int) else fd.lend()
+            if one is None:
+                return None
+            lent.append(one)
+        return lent
 
     def out(self) -> bool:
         """Whether the last call has not come back, and its waiting was given up."""
@@ -204,6 +235,8 @@ class Doer:
 
 
 def _forked() -> None:
+    global _lock, _watching
+    _lock, _watching = monkey.get_original("_thread", "allocate_lock")(), False
     for duplicate in list(_all):
         duplicate.drop()
     while _kept:

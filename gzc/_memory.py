@@ -40,11 +40,9 @@ class Cursor:
 def _size(obj: Any) -> int:
     """Bytes in ``obj``. ``BytesIO.getbuffer`` would copy what it shares with the ``bytes`` it was made of (M28)."""
     if isinstance(obj, io.BytesIO):
-        position = obj.tell()
-        try:
-            return io.BytesIO.seek(obj, 0, os.SEEK_END)
-        finally:
-            io.BytesIO.seek(obj, position)
+        # There and back in one step of C code: a signal handler does not find it at its end.
+        size, _ = map(io.BytesIO.seek, (obj, obj), (0, obj.tell()), (os.SEEK_END, os.SEEK_SET))
+        return size
     return obj.nbytes if isinstance(obj, memoryview) else len(obj)
 
 

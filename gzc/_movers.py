@@ -133,8 +133,9 @@ class UserSpace(Mover):
                     raise ValueError(f"{self.source}: gave {len(self._held)} bytes when asked for {int(left)}")
                 self._held = self._held[: int(left)]
             if self._copies:  # what others do to the memory meanwhile must neither show nor be refused
-                with self._held as view:
-                    self._held = memoryview(bytes(view))
+                view = self._held
+                self._held = memoryview(bytes(view))
+                view.release()
         self.blocked_on = self.sink
         self.calls += 1
         self.unsure = True

@@ -78,6 +78,14 @@ class Pipe:
             else:
                 tries -= 1
 
+    def take_from(self, file_fd: int, count: int, offset: int) -> int:
+        """Take up to ``count`` bytes at ``offset`` of a file. A thread that is in it keeps the pipe."""
+        return _syscalls.splice(file_fd, self.writer, count, offset)
+
+    def give_to(self, file_fd: int, count: int, where: int) -> int:
+        """Give up to ``count`` bytes to a file, to be written at ``where``. A thread that is in it keeps the pipe."""
+        return _syscalls.splice(self.reader, file_fd, count, None, where)
+
     def between(self, source_fd: int, sink_fd: int, count: int, offset: int, where: int) -> int:
         """Move up to ``count`` bytes at ``offset`` of one file to ``where`` in another; how many, 0 at the end.
 

@@ -6,6 +6,7 @@ the other holders of the open file would see it (hard case O14). splice(2) does 
 
 from __future__ import annotations
 
+import io
 import os
 from typing import Any
 
@@ -26,7 +27,14 @@ class _PipeEnd(End):
         super().__init__(obj)
         self._file = obj
         self._raw = getattr(obj, "raw", obj)
-        self.fileno = obj.fileno  # asked at every call, without a detour
+        if type(self._raw) is io.FileIO:
+            self.fileno = obj.fileno  # type: ignore[method-assign] # asked at every call, without a detour
+
+    def fileno(self) -> int:
+        fd: int | None = self._file.fileno()
+        if fd is None:  # gevent's raw objects, closed
+            raise ValueError("I/O operation on closed file")
+        return fd
 
     def check(self) -> None:
         _hub.check_file(self._raw, self.direction)

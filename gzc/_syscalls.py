@@ -13,8 +13,8 @@ import mmap
 import os
 import re
 import signal
-import struct
 import sys
+from collections import deque
 from collections.abc import Callable, Mapping
 from typing import NoReturn
 
@@ -28,8 +28,6 @@ _SPLICE_FLAGS = getattr(os, "SPLICE_F_MOVE", 0) | getattr(os, "SPLICE_F_NONBLOCK
 _NOWAIT = getattr(os, "RWF_NOWAIT", 0)
 _F_SETPIPE_SZ, _F_GETPIPE_SZ = 1031, 1032
 _FIONREAD = 0x541B
-_OFD_GETLK: int | None = getattr(fcntl, "F_OFD_GETLK", 36) if sys.platform.startswith("linux") else None
-_FLOCK = struct.Struct("hhqqi4x")  # struct flock with 64-bit offsets, and the padding at its end
 
 
 def _unavailable(*_: object, **__: object) -> int:
@@ -108,20 +106,17 @@ def duplicate(fd: int, into: list[int]) -> None:
     into.extend(map(os.dup, (fd,)))
 
 
-def is_locked(fd: int) -> bool:
-    """Whether this process may hold a POSIX lock on the file: fcntl(2) F_OFD_GETLK, 2 to 4 us (M25).
+def close_popped(fds: list[int]) -> None:
+    """Take one out of ``fds`` and close it, in one step of C code: nobody has it if a signal handler strikes.
 
-    It sees those of one's own process, too, and tells of one only, perhaps of another process's: so any counts.
+    :raises IndexError: there is none.
     """
-    if _OFD_GETLK is None:  # cannot be asked here
-        return True
-    try:
-        answer = fcntl.fcntl(fd, _OFD_GETLK, _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0))
-    except OSError as exc:
-        if struck(exc):
-            raise
-        return False  # the file system refuses to set locks, too
-    return bool(_FLOCK.unpack(answer)[0] != fcntl.F_UNLCK)
+    deque(map(close, map(list.pop, (fds,))), 0)
+
+
+def hand_over(fds: list[int], to: list[int]) -> None:
+    """Take one out of ``fds`` and put it into ``to``, as ``close_popped`` does."""
+    to.extend(map(list.pop, (fds,)))
 
 
 def make_pipe() -> tuple[int, int]:

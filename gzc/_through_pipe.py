@@ -151,10 +151,10 @@ class ThroughPipe(Doer, Mover):
         # disk than 256 KiB at a time. One on slow storage must be over within the grace.
         count = pipe.held if sink.storage is Storage.LOCAL else min(pipe.held, PIECE)
         inline = sink.swift(count)
-        if not inline and sink.lend() is None:
+        if not inline and self.lent_by(sink) is None:
             inline, count = True, min(count, PIECE)  # in the hub, as a lock demands, and then not for long
         begin, count = sink.place(count)
-        moved = int(self.do(inline, _syscalls.splice, (pipe.reader, sink), count, None, begin))
+        moved = int(self.do(inline, pipe.give_to, (sink,), count, begin))
         sink.placed(moved)
         return moved
 
@@ -232,21 +232,22 @@ class ColdFile(ThroughPipe):
             self.source.forget()
         if self.source.overstates(self._next, ask):
             raise Declined("the file holds less than it tells")
-        fds = self.source.fileno(), pipe.writer  # by number, as in ``FileEnd.look``
+        at_hand, fd = self.source.at_hand(self._next, ask), self.source.fileno()
         self.calls += 1
         self.job = None
         self.unsure = True
         try:
-            pipe.taken += int(self.do(self.source.at_hand(self._next, ask), _syscalls.splice, fds, ask, self._next))
-            self.source.fileno()  # closed meanwhile: what is in the pipe may be another file's
+            pipe.taken += int(self.do(at_hand, pipe.take_from, (fd,), ask, self._next))
         except BlockingIOError as exc:
             if _syscalls.struck(exc):
                 raise
             self.unsure = False
             raise Declined("the file system answers EAGAIN", exc) from None
         except OSError as exc:
+            self.source.still(fd)
             self.decline(exc)
             raise
+        self.source.still(fd)  # else what is in the pipe may be another file's, and is thrown away
         self.unsure = False
         self._next += pipe.held
         if pipe.held:

@@ -16,6 +16,7 @@ from typing import Any, SupportsIndex
 from . import _hub, _stats, _syscalls
 from ._classify import sink as describe_sink
 from ._classify import source as describe_source
+from ._config import config
 from ._endpoint import Sink, Source
 from ._errors import BusyError, NotZeroCopyError, TransferClosedError
 from ._memory import Cursor, MemorySource
@@ -82,9 +83,10 @@ class Transfer(Interruptible):
         """
         self._check_open()
         if not self._done:
-            region = self.plan.sink.region
+            before = self.plan.sink
             self.plan = self._describe()
-            self._region = region  # what others have written behind is to stay behind
+            if self._region is None and before.identity == self.plan.sink.identity:
+                self._region = before.region  # what others have written behind is to stay behind
         return self._run()
 
     def _check_open(self) -> None:
@@ -178,7 +180,7 @@ class Transfer(Interruptible):
                 # shutil never yields while it copies between files, so its callers take no lock. We yield: both ranges
                 # are taken first. Of a size that is a claim, the rest would be zeros in front of others' bytes.
                 amount = int(min(left, source.amount() or 0))
-                if amount and source.size_is_reliable():
+                if self._gives_turns(source, amount) and source.size_is_reliable():
                     source.reserve(amount)
                     sink.reserve(amount)
             pump(mover, left, tally, self._observers)
@@ -209,6 +211,10 @@ class Transfer(Interruptible):
                 # Unless another mover goes on, the copy is interrupted already, and by the caller's own.
                 with contextlib.nullcontext() if declined else contextlib.suppress(Exception):
                     tell(self._observers, late)
+
+    def _gives_turns(self, source: Source, amount: int) -> bool:
+        """Whether a copy of ``amount`` bytes between files takes more than one read and one write in the hub."""
+        return amount > config.small or not source.at_hand(source.offset, amount)
 
     def _ask_at_end(self, source: Source, sink: Sink) -> None:
         """The bytes below have ended: a wrapper's own ``read`` says whether that is the end.

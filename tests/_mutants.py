@@ -85,10 +85,7 @@ MUTANTS = (
         "gzc/_lending.py",
         (
             ("        _syscalls.duplicate(fd, self._open)", "        self._open.append(fd)"),
-            (
-                "        if _syscalls.is_locked(fd):\n            _kept",
-                "        if True:\n            pass\n        elif fd:\n            _kept",
-            ),
+            ("                _syscalls.close_popped(self._open)", "                pass"),
         ),
         ("tests/test_disk.py", "-k", "g1_a_thread"),
     ),
@@ -803,27 +800,52 @@ MUTANTS = (
     ),
     _mutant(
         "what was taken and not written is given back (R8)",
-        *("gzc/_file_region.py", "            _syscalls.advance(self._file.fileno(), -left, [])\n", ""),
+        *(
+            "gzc/_file_region.py",
+            "            _syscalls.advance(self._file.fileno(), -left, now)\n",
+            "            now = [self.end[0] - left]\n",
+        ),
         *("shared_offsets", "full"),
     ),
     _mutant(
         "a resumed run fills its place first (B16)",
-        *("gzc/_transfer.py", "            self._region = region  #", "            pass  #"),
+        *("gzc/_transfer.py", "                self._region = before.region  #", "                pass  #"),
         *("disk", "in_the_queue"),
     ),
     _mutant(
         "no duplicate is closed while a lock is held (R5, M24)",
-        *(
-            "gzc/_lending.py",
-            "        if _syscalls.is_locked(fd):\n            _kept",
-            "        if False:\n            _kept",
-        ),
+        *("gzc/_lending.py", "if is_locked(self._open[0]):", "if False:"),
         *("open_files", "taken_meanwhile"),
     ),
     _mutant(
         "a file that is locked stays in the hub (R5)",
-        *("gzc/_lending.py", "if self.storage not in SLOW and _syscalls.is_locked(fd):", "if False:"),
+        *("gzc/_lending.py", "if self._is_locked(fd):", "if False:"),
         *("open_files", "no_duplicate"),
+    ),
+    _mutant(
+        "what a thread read by a number that has changed hands is thrown away (G1)",
+        *("gzc/_through_pipe.py", "        self.source.still(fd)  # else", "        # else"),
+        *("disk", "closed_while_its_job_waits"),
+    ),
+    _mutant(
+        "a lock of another process is none of ours (R5)",
+        *("gzc/_locks.py", "owner == os.getpid() or _is_listed(fd)", "True"),
+        *("open_files", "others_lock"),
+    ),
+    _mutant(
+        "a duplicate of a file that is no longer below is not written to (R8)",
+        *("gzc/_file_sinks.py", "if self._duplicate is not None and self.lent_another():", "if False:"),
+        *("shared_offsets", "rotated"),
+    ),
+    _mutant(
+        "O_APPEND that is set meanwhile is heeded (C4)",
+        *("gzc/_file_sinks.py", "if self.region.written and self.appends():", "if False:"),
+        *("shared_offsets", "o_append"),
+    ),
+    _mutant(
+        "a run that was refused does not forget the place (B16)",
+        *("gzc/_transfer.py", "if self._region is None and before", "if before"),
+        *("shared_offsets", "refused"),
     ),
     _mutant(
         "one duplicate a run (R7)",

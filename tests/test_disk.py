@@ -26,6 +26,7 @@ from unittest.mock import Mock
 import gevent
 import pytest
 from gevent import monkey
+from gevent.fileobject import FileObjectPosix
 from gevent.threadpool import ThreadPool
 
 import gzc
@@ -967,3 +968,32 @@ def test_gevents_own_pool_stays_free(ends: Ends, remote: None) -> None:
     size = gevent.get_hub().threadpool.size
     gzc.copy(ends.file(payload(MIB)), ends.file(b"", "w+b"))
     assert gevent.get_hub().threadpool.size == size
+
+
+@pytest.mark.parametrize("opened", ["FileObject", "FileObject, unbuffered", "open", "open, unbuffered"])
+def test_g1_a_file_that_is_closed_while_its_job_waits_gives_nobody_elses_bytes(
+    ends: Ends, monkeypatch: pytest.MonkeyPatch, opened: str
+) -> None:
+    """Reading needs no duplicate: what a number gave that is another file's by now is thrown away."""
+    monkeypatch.setattr(_disk, "storage", lambda fd: _disk.Storage.REMOTE)
+    held = Held(monkeypatch, "splice")
+    path, secret = ends.path(b"p" * MIB), ends.path(b"S" * MIB)
+    buffering = 0 if "unbuffered" in opened else -1
+    file: Any = (
+        FileObjectPosix(str(path), "rb", bufsize=buffering) if "Object" in opened else path.open("rb", buffering)
+    )
+    fd = file.fileno()
+    sock, there = ends.unix()
+    peer = ends.reading(there)
+    copying = ends.spawn(raised, ValueError, gzc.copy, file, sock)
+    held.wait_begun()
+    file.close()
+    other = os.open(secret, os.O_RDONLY)
+    try:
+        assert other == fd, "the number is another file's"
+        held.finish()
+        copying.get(timeout=PATIENCE)
+    finally:
+        os.close(other)
+    sock.close()
+    assert peer.all() == b""

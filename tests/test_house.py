@@ -45,6 +45,7 @@ FLOORS = {
     "_pipes": 3,
     "_sockets": 3,
     "_lending": 3,
+    "_locks": 2,
     "_file_region": 2,
     "_files": 4,
     "_file_sinks": 5,

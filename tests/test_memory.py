@@ -7,6 +7,7 @@ Rules: what is allocated is asked of tracemalloc; the size is such that one copy
 
 import io
 import mmap
+import sys
 import tempfile
 import tracemalloc
 from collections.abc import Callable, Iterator
@@ -17,7 +18,7 @@ import gevent
 import pytest
 
 import gzc
-from gzc import _disk
+from gzc import _disk, _memory
 
 from ._ends import KIB, MIB, PATIENCE, Ends, arrives, payload
 
@@ -271,3 +272,41 @@ def test_r11_the_position_of_memory_moves_with_each_step(ends: Ends) -> None:
     assert gzc.copy(gzc.observe(source, look), ends.file(mode="wb")) == MIB
     assert len(seen) > 2
     assert all(position == moved for position, moved in seen)
+
+
+def test_m22_a_signal_handler_finds_a_bytesio_where_it_was() -> None:
+    """Struck at each instruction of asking for its size: nothing was moved, and so says its position."""
+
+    class Strike(Exception):
+        pass
+
+    struck = 0
+    for at in range(1, 60):
+        source, steps = io.BytesIO(b"x" * 1000), 0
+
+        def trace(frame: Any, event: str, _arg: object, at: int = at) -> Any:
+            nonlocal steps
+            if frame.f_code is not _memory._size.__code__:
+                return None
+            frame.f_trace_opcodes = True
+            if event == "opcode":
+                steps += 1
+                if steps == at:
+                    raise Strike
+            return trace
+
+        sys.settrace(trace)
+        try:
+            gzc.explain(source, bytearray())
+        except Strike:
+            struck += 1
+        finally:
+            sys.settrace(None)
+        assert source.tell() == 0
+    assert struck > 10
+
+
+def test_a_head_is_for_what_cannot_be_read_again(ends: Ends) -> None:
+    for source in (ends.file(b"abc"), io.BytesIO(b"abc"), b"abc"):
+        with pytest.raises(TypeError, match="has a position"):
+            gzc.source(source).heading(lambda count: b"")

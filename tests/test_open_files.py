@@ -24,12 +24,12 @@ from pathlib import Path
 from typing import Any
 
 import gevent
-import gzc.monkey
 import pytest
 from werkzeug.datastructures import FileStorage
 
 import gzc
-from gzc import _disk, _lending, _syscalls
+import gzc.monkey
+from gzc import _disk, _lending, _locks, _syscalls
 
 from . import _fuse
 from ._ends import BEYOND_SMALL, KIB, MIB, PATIENCE, Ends, open_fds_unchanged, payload
@@ -37,7 +37,7 @@ from ._inotify import Watch
 from ._program import PRELUDE
 from ._program import program as run_program
 from ._strace import Strace
-from .test_disk import mounted
+from .test_disk import Held, mounted
 
 CONTENT = payload(3 * MIB + 7)
 
@@ -246,6 +246,113 @@ def test_r5_a_copy_that_is_interrupted_keeps_locks_too(ends: Ends, monkeypatch: 
         gevent.sleep(0.01)
         assert held(sink.name)
         fcntl.lockf(sink, fcntl.LOCK_UN)
+
+
+HOLD = """
+import fcntl, os, sys
+fcntl.lockf(os.open(sys.argv[2], os.O_RDWR), getattr(fcntl, sys.argv[1]))
+print(flush=True)
+input()
+"""
+
+
+def another_process_locks(path: str, kind: str) -> "subprocess.Popen[str]":
+    """A process that holds a lock until it gets a line."""
+    command = [sys.executable, "-S", "-c", HOLD, kind, path]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+@pytest.mark.parametrize("slow", [False, True], ids=["disk", "slow storage"])
+def test_r5_others_locks_keep_no_duplicate(ends: Ends, monkeypatch: pytest.MonkeyPatch, slow: bool) -> None:
+    """Closing drops our own locks only; a duplicate that stayed open would keep our flock, and both would wait."""
+    storage = _disk.Storage.REMOTE if slow else _disk.Storage.LOCAL
+    monkeypatch.setattr(_disk, "storage", lambda fd: storage)
+    source, sink = ends.file(CONTENT), ends.file(mode="w+b")
+    with another_process_locks(sink.name, "LOCK_EX") as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "\n"
+        fcntl.flock(sink, fcntl.LOCK_EX)
+        assert gzc.copy(source, sink) == len(CONTENT)
+        assert not _lending._kept
+        sink.close()
+        with open(sink.name, "rb") as again:
+            fcntl.flock(again, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        other.communicate("\n")
+
+
+def test_r5_a_lock_of_ours_is_seen_behind_another_processs(ends: Ends) -> None:
+    """Read locks stand side by side, and the kernel tells of one only."""
+    file = ends.file(b"0123456789", "r+b")
+    with another_process_locks(file.name, "LOCK_SH") as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "\n"
+        assert not _locks.is_locked(file.fileno())
+        fcntl.lockf(file, fcntl.LOCK_SH)
+        assert _locks.is_locked(file.fileno())
+        fcntl.lockf(file, fcntl.LOCK_UN)
+        assert not _locks.is_locked(file.fileno())
+        other.communicate("\n")
+
+
+def test_r5_what_a_hanging_thread_leaves_last_is_closed_too(ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The copy was given up, a lock is held when the thread comes back, and no hub is there to look after it."""
+    monkeypatch.setattr(_disk, "storage", lambda fd: _disk.Storage.REMOTE)
+    monkeypatch.setattr(_lending, "INTERVAL", 0.01)
+    monkeypatch.setattr(gzc.config, "disk_grace", 0.02)
+    with open_fds_unchanged():
+        calling = Held(monkeypatch, "copy_file_range")
+        source, sink = ends.file(CONTENT), ends.file(mode="w+b")
+        copying = ends.spawn(gzc.copy, source, sink)
+        calling.wait_begun()
+        copying.kill(timeout=PATIENCE)
+        fcntl.lockf(sink, fcntl.LOCK_EX)
+        calling.finish()
+        with gevent.Timeout(PATIENCE):
+            while not _lending._kept:
+                gevent.sleep(0.01)
+        assert held(sink.name)
+        source.close()
+        sink.close()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # struck in a __del__, too
+def test_m22_a_signal_handler_leaves_no_duplicate_behind(ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Struck at each instruction of giving one back: it is closed, or closed later."""
+    monkeypatch.setattr(_disk, "storage", lambda fd: _disk.Storage.LOCAL)
+    codes = {_lending.Duplicate.leave.__code__, _locks.is_locked.__code__, _syscalls.close_popped.__code__}
+
+    class Strike(Exception):
+        pass
+
+    def copy(at: int) -> bool:
+        steps = 0
+
+        def trace(frame: Any, event: str, _arg: object) -> Any:
+            nonlocal steps
+            if frame.f_code not in codes:
+                return None
+            frame.f_trace_opcodes = True
+            if event == "opcode":
+                steps += 1
+                if steps == at:
+                    raise Strike
+            return trace
+
+        with ends.path(b"").open("wb") as sink:
+            sys.settrace(trace)
+            try:
+                gzc.copy(b"x" * 200_000, sink)
+            except Strike:
+                return True
+            finally:
+                sys.settrace(None)
+        return False
+
+    with open_fds_unchanged():
+        at = 1
+        while copy(at):
+            at += 1
+    assert at > 20
 
 
 def test_r5_djangos_save() -> None:

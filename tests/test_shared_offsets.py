@@ -5,6 +5,7 @@ Hard case R8, fact M26: the place of a piece is taken by one atomic step of the 
 Rules: the children are processes, and write as shells and loggers do: a line at a time, one write(2) each.
 """
 
+import fcntl
 import io
 import os
 import resource
@@ -242,6 +243,132 @@ def test_r8_greenlets_that_write_to_one_object(ends: Ends) -> None:
     assert len(written) == len(content) + 6 * lines
     assert written.translate(None, delete=bytes(range(128, 256))) == b"".join(b"%05d\n" % n for n in range(lines))
     assert written.translate(None, delete=bytes(range(128))) == content
+
+
+STORAGES = [_disk.Storage.MEMORY, _disk.Storage.LOCAL, _disk.Storage.REMOTE]
+
+
+@pytest.mark.parametrize("storage", STORAGES)
+@pytest.mark.parametrize("mode", ["wb", "ab"])
+@pytest.mark.parametrize("source", ["unix", "bytes"])
+def test_what_is_rotated_away_gets_nothing_more(
+    ends: Ends, monkeypatch: pytest.MonkeyPatch, source: str, mode: str, storage: _disk.Storage
+) -> None:
+    """dup2(2), as a rotation of logs does it: neither a place in the old file counts, nor a duplicate of it."""
+    content = payload(4 * MIB)
+    monkeypatch.setattr(_disk, "storage", lambda fd: storage)
+    path, other = ends.path(b""), ends.folder / "rotated"
+    sink = ends.keep(path.open(mode))
+    moved = rotated = 0
+
+    def rotate(count: int) -> None:
+        nonlocal moved, rotated
+        moved += count
+        if not rotated and moved >= MIB:
+            fd = os.open(other, os.O_WRONLY | os.O_CREAT | (os.O_APPEND if mode == "ab" else 0))
+            os.dup2(fd, sink.fileno())
+            os.close(fd)
+            rotated = moved
+
+    src: Any = content
+    if source == "unix":
+        src, there = ends.unix()
+        ends.spawn(lambda: (there.sendall(content), there.close()))
+    assert gzc.copy(gzc.observe(src, rotate), sink) == len(content)
+    sink.flush()
+    assert (path.stat().st_size, other.stat().st_size) == (rotated, len(content) - rotated)
+    assert path.read_bytes() + other.read_bytes() == content
+
+
+def test_a_place_in_another_file_is_not_gone_on_with(ends: Ends) -> None:
+    """A run that is resumed after dup2(2) begins where the new file stands."""
+    content = payload(MIB)
+    sink = ends.keep(ends.path(b"").open("wb"))
+    other = ends.folder / "other"
+
+    def stop(_count: int) -> None:
+        if not other.exists():
+            os.write(sink.fileno(), b"behind")
+            os.close(os.open(other, os.O_WRONLY | os.O_CREAT))
+            raise KeyError
+
+    transfer = gzc.Transfer(gzc.observe(ends.file(content), stop), sink)
+    storage = _disk.storage
+    _disk.storage = lambda fd: _disk.Storage.MEMORY
+    try:
+        with pytest.raises(KeyError):
+            transfer.run()
+        moved = transfer.moved
+        fd = os.open(other, os.O_WRONLY)
+        os.dup2(fd, sink.fileno())
+        os.close(fd)
+        assert transfer.run() == len(content)
+    finally:
+        _disk.storage = storage
+    assert other.read_bytes() == content[moved:]
+
+
+def test_a_run_that_was_refused_does_not_forget_its_place(ends: Ends) -> None:
+    content = payload(MIB)
+    source, sink = ends.file(content), ends.file(mode="w+b")
+    stopped: list[int] = []
+
+    def stop(count: int) -> None:
+        if not stopped:
+            stopped.append(count)
+            os.write(sink.fileno(), b"behind")
+            raise KeyError
+
+    transfer = gzc.Transfer(gzc.observe(source, stop), sink)
+    storage = _disk.storage
+    _disk.storage = lambda fd: _disk.Storage.MEMORY
+    try:
+        with pytest.raises(KeyError):
+            transfer.run()
+        here, there = ends.unix()
+        claiming = ends.spawn(gzc.copy, here, sink)
+        gevent.sleep(0)
+        with pytest.raises(gzc.BusyError):
+            transfer.run()
+        there.close()
+        claiming.get(timeout=PATIENCE)
+        assert transfer.run() == len(content)
+    finally:
+        _disk.storage = storage
+    assert Path(sink.name).read_bytes() == content + b"behind"
+
+
+@pytest.mark.parametrize("storage", STORAGES)
+@pytest.mark.parametrize("source", ["file", "unix", "bytes"])
+def test_o_append_that_somebody_sets_meanwhile_is_heeded(
+    ends: Ends, monkeypatch: pytest.MonkeyPatch, source: str, storage: _disk.Storage
+) -> None:
+    """The flags are shared as the offset is: GNU make sets O_APPEND on its stdout, and writes its lines at the end."""
+    content = payload(12 * MIB)
+    monkeypatch.setattr(_disk, "storage", lambda fd: storage)
+    sink = ends.file(mode="wb")
+    lines = moved = 0
+
+    def append(count: int) -> None:
+        nonlocal lines, moved
+        moved += count
+        if not lines:
+            flags = fcntl.fcntl(sink, fcntl.F_GETFL)
+            fcntl.fcntl(sink, fcntl.F_SETFL, flags | os.O_APPEND)
+            os.write(sink.fileno(), b"make: a line\n")
+            lines += 1
+
+    src: Any = content
+    if source == "file":
+        src = ends.file(content)
+    elif source == "unix":
+        src, there = ends.unix()
+        ends.spawn(lambda: (there.sendall(content), there.close()))
+    assert gzc.copy(gzc.observe(src, append), sink) == len(content)
+    sink.flush()
+    written = Path(sink.name).read_bytes()
+    assert written.replace(b"make: a line\n", b"") == content
+    assert len(written) == len(content) + len(b"make: a line\n")
 
 
 def test_another_file_that_was_put_below_gets_what_follows_from_its_start(ends: Ends) -> None:
