@@ -238,7 +238,10 @@ class _Register(Generic[_E]):
         return None
 
     def _find(self, cls: type) -> _Vouch[_E] | None:
-        hook = _of_class(cls, self.dunder)  # it may be added to a class, and taken away again
+        try:
+            hook = getattr(cls, self.dunder, None)  # it may be added to a class, and taken away again
+        except Exception:  # noqa: BLE001 - a metaclass that answers so
+            hook = None
         found = self._found.get(cls)
         if found is None or found[0] is not hook:
             if len(self._found) > 1000:  # somebody makes classes by the request; do not keep them all

@@ -101,7 +101,9 @@ class FileSink(FileEnd, Sink):
         """``call`` with a view of its own: a thread's frames may keep it for longer, and memory from growing."""
         self.job = None
         try:
-            return int(self.do(self.swift(len(piece)), call, (self,), piece, *where))
+            if self.swift(len(piece)):
+                return call(self.fileno(), piece, *where)
+            return int(self.do(False, call, (self,), piece, *where))
         finally:
             if not self.out():  # else a thread has still to write it
                 piece.release()

@@ -154,7 +154,10 @@ class ThroughPipe(Doer, Mover):
         if not inline and self.lent_by(sink) is None:
             inline, count = True, min(count, PIECE)  # in the hub, as a lock demands, and then not for long
         begin, count = sink.place(count)
-        moved = int(self.do(inline, pipe.give_to, (sink,), count, begin))
+        if inline:
+            self.job, moved = None, pipe.give_to(sink_fd, count, begin)
+        else:
+            moved = int(self.do(False, pipe.give_to, (sink,), count, begin))
         sink.placed(moved)
         return moved
 
