@@ -137,6 +137,16 @@ def arrives(sock: gsocket.socket, peer: Peer) -> bytes:
     return peer.all()
 
 
+def _drains(sock: gsocket.socket) -> bool:
+    """Whether tcp will still take more with nobody reading: linux/tcp.h, struct tcp_info.
+
+    What is on its way (tcpi_unacked) is acknowledged after 40 ms, and later on a busy machine; that freed 325 KiB. Into
+    a window that is left (tcpi_snd_wnd) the first probe sends 46 KiB, after 200 ms.
+    """
+    info = sock.getsockopt(native.IPPROTO_TCP, native.TCP_INFO, 232)
+    return any(int.from_bytes(info[at : at + 4], sys.byteorder) for at in (24, 228))
+
+
 class Ends:
     """A context that makes ends and closes them."""
 
@@ -216,19 +226,17 @@ class Ends:
         """
         here, there = self.pair(family)
         here.setblocking(False)
-        filled = 0
-        # tcp takes more once what is on its way has reached the peer's buffer, which a busy machine puts off; and poll
-        # calls it full until a third of its buffer is free. So full is what takes nothing after a rest.
+        filled, more = 0, True
         room = select.poll()
         room.register(here.fileno(), select.POLLOUT)
-        before = -1
-        while filled != before:
-            before = filled
-            room.poll(20 if family == "tcp" else 0)
+        while more:
+            more = family == "tcp" and _drains(here)
             for step in (64 * KIB, KIB, 1):
                 with contextlib.suppress(BlockingIOError):
-                    while True:
-                        filled += here.send(b"\0" * step)
+                    while sent := here.send(b"\0" * step):
+                        filled, more = filled + sent, True
+            if more:
+                room.poll(20 if family == "tcp" else 0)
         here.setblocking(True)
         peer = self.peer(there)
         peer.filled = filled  # type: ignore[attr-defined]
