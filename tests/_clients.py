@@ -15,10 +15,10 @@ from typing import Any
 
 import gevent
 from gevent import socket as gsocket
-from gzc.monkey import _seam
 
 import gzc
 from gzc import _hub
+from gzc.monkey import _seam
 
 from ._ends import PATIENCE
 

@@ -9,6 +9,7 @@ import types
 from typing import Any
 
 import pytest
+
 from gzc.monkey._ledger import Ledger, Row, Unknown
 
 NAME = "gzc_toy_code"

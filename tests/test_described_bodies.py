@@ -25,13 +25,13 @@ from gevent import pywsgi
 from gevent import socket as gsocket
 from gunicorn.http.body import Body, ChunkedReader, EOFReader, LengthReader
 from gunicorn.http.unreader import IterUnreader, SocketUnreader
-from gzc.monkey import _bodies, _seam
-from gzc.monkey._ledger import Ledger, Unknown
 from werkzeug import wsgi as werkzeug_wsgi
 from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 
 import gzc
 from gzc import _hub
+from gzc.monkey import _bodies, _seam
+from gzc.monkey._ledger import Ledger, Unknown
 
 from ._ends import KIB, PATIENCE, Ends, payload
 

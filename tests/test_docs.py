@@ -18,10 +18,10 @@ from typing import NamedTuple
 from xml.etree import ElementTree
 
 import pytest
-from gzc.monkey._catalog import SEAMS
 
 import gzc
 from gzc import _config, cli
+from gzc.monkey._catalog import SEAMS
 
 from ._program import finished
 from .test_examples import gunicorn_options

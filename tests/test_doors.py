@@ -10,6 +10,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
+
 from gzc.monkey._catalog import SEAMS
 
 from . import _program

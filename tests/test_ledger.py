@@ -12,12 +12,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from gzc.monkey import _arrivals
-from gzc.monkey._catalog import SEAMS
-from gzc.monkey._ledger import MISSING, Ledger, Row, Unknown, arrived
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from gzc.monkey import _arrivals
+from gzc.monkey._catalog import SEAMS
+from gzc.monkey._ledger import MISSING, Ledger, Row, Unknown, arrived
 
 NAME = "gzc_toy_module"
 KNOWS = frozenset({"count"})

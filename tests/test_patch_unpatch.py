@@ -8,6 +8,7 @@ import itertools
 import sys
 
 import pytest
+
 from gzc.monkey._catalog import SEAMS, Seam
 
 from . import _program

@@ -12,11 +12,11 @@ from typing import Any
 
 import bottle
 import gevent
-import gzc.monkey
 import pytest
 from werkzeug.datastructures import FileStorage
 
 import gzc
+import gzc.monkey
 
 from ._ends import KIB, MIB, Ends, payload
 from ._program import PRELUDE

@@ -19,14 +19,14 @@ from pathlib import Path
 from typing import Any
 
 import gevent
-import gzc.monkey
 import pytest
 from gevent import ssl as gssl
 from gevent.fileobject import FileObjectPosix
-from gzc.monkey._catalog import SEAMS
 
 import gzc
+import gzc.monkey
 from gzc import _disk, _hub
+from gzc.monkey._catalog import SEAMS
 
 from ._ends import KIB, MIB, PATIENCE, Ends, error, payload
 from ._pairs import HEAD, SINKS, SOURCES, TAIL, Scripted, Taken, pipes_open

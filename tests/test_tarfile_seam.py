@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import gevent
-import gzc.monkey
 import pytest
 
 import gzc
+import gzc.monkey
 from gzc import _hub
 
 from ._ends import KIB, MIB, Ends, payload

@@ -54,9 +54,8 @@ def watched() -> Iterator[dict[str, int]]:
 
 def copied(body: Any, file: Any, query: Query) -> None:
     if WITH_GZC:
-        from gzc.monkey import _seam
-
         import gzc
+        from gzc.monkey import _seam
 
         if query.get("how") == "copy":
             gzc.copy(body, file)
