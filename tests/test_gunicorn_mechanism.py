@@ -26,7 +26,8 @@ SMALL = 32 * KIB  # gzc.config.small
 
 @pytest.fixture(scope="module")
 def running(folder: Folder) -> Iterator[Gunicorn]:
-    with Gunicorn("both:app", folder.path) as gunicorn:
+    # A turn is a matter of time, and what goes in 5 ms one of the machine: a fifth of that is never half of BIG.
+    with Gunicorn("both:app", folder.path, env={"GZC_HUB_BUDGET": "0.001"}) as gunicorn:
         yield gunicorn
 
 

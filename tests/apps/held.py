@@ -25,7 +25,7 @@ def held() -> dict[str, Any]:
         "pooled pipes": len(pooled) // 2,
         "most pooled pipes": most,
         "threads": len(os.listdir("/proc/self/task")),
-        "greenlets": sum(isinstance(one, greenlet.greenlet) and not one.dead for one in gc.get_objects()),
+        "greenlets": sum(issubclass(type(one), greenlet.greenlet) and not one.dead for one in gc.get_objects()),
         "resident": resident,
     }
 
