@@ -10,13 +10,12 @@ Rules of this file: nothing is moved before the framework itself has written a f
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable
 from functools import wraps
 from types import FunctionType
 from typing import Any
 
-from . import _files
+from . import _files, _seam
 from ._ledger import Row
 
 Method = Callable[..., Any]
@@ -108,7 +107,7 @@ def save(original: Method) -> Method:
 
     @wraps(original)
     def _save(self: Any, name: Any, content: Any) -> Any:
-        if getattr(type(content), "chunks", None) is not sys.modules["django.core.files.base"].File.chunks:
+        if not _seam.is_own(content, "chunks", "django.core.files.base"):
             return original(self, name, content)  # chunks of its own: what they are, only it knows
         return _with_globals(original, os=_Os(content))(self, name, content)
 

@@ -11,6 +11,7 @@ import io
 import logging
 import os
 import socket
+from typing import Any
 
 import gevent
 from gevent._hub_local import get_hub_if_exists
@@ -27,6 +28,25 @@ def apart() -> bool:
     """
     hub = get_hub_if_exists()
     return _thread.get_native_id() != os.getpid() if hub is None else gevent.getcurrent() is hub
+
+
+def made_by(module: str, function: Any) -> bool:
+    """Whether ``function`` is what ``module`` wrote, or a seam of gzc's own in its place."""
+    made_in = getattr(function, "__globals__", {})
+    return made_in.get("__name__") == module or made_in.get("__package__") == __package__
+
+
+def is_own(obj: Any, name: str, module: str) -> bool:
+    """Whether the method ``name`` of ``obj`` is the one that ``module`` wrote for it.
+
+    Asked before a method of a library is passed over: an override, one that was put into the object, and a tracer's or
+    a mock's in the class want to be called.
+    """
+    try:
+        method = getattr(obj, name)
+        return method.__self__ is obj and made_by(module, method.__func__)
+    except Exception:  # noqa: BLE001 - no method, or a property of anybody's, which answers for itself
+        return False
 
 
 def attempt(src: object, dst: object, count: int | None = None) -> gzc.Transfer | None:

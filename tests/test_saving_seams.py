@@ -242,6 +242,37 @@ def test_chunks_of_a_plain_file_are_saved_below() -> None:
     )
 
 
+@pytest.mark.parametrize("how", ["object", "class", "class before gzc", "another object"])
+def test_chunks_of_the_programs_own_are_what_is_saved(how: str) -> None:
+    """A program that encrypts or scans: nothing of the file itself may be saved behind its ``chunks``."""
+    program(
+        """
+        how = "HOW"
+        if how == "class before gzc":
+            gzc.unpatch_all()
+        plain, of_class = File.chunks, how.startswith("class")
+
+        def upper(self, chunk_size=None):
+            for chunk in plain(self, chunk_size):
+                yield chunk.upper()
+
+        with open(a_file(b"secret--" * 100_000), "rb") as file:
+            content = File(file, "file")
+            if of_class:
+                File.chunks = upper
+            elif how == "object":
+                content.chunks = lambda chunk_size=None: upper(content, chunk_size)
+            else:
+                content.chunks = ContentFile(b"SECRET--" * 100_000).chunks
+            if how == "class before gzc":
+                gzc.patch_all()
+            name = FileSystemStorage().save("saved", content)
+        assert "django-save" in gzc.patched()
+        assert open(f"{ROOT}/{name}", "rb").read() == b"SECRET--" * 100_000
+        """.replace("HOW", how)
+    )
+
+
 def test_a_save_that_is_killed_lets_go_of_everything() -> None:
     program(
         """
