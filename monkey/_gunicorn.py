@@ -40,7 +40,7 @@ def sendfile(original: Method) -> Method:
             if self.cfg.is_ssl and (file := _wsgi.described(respiter)) is not None:
                 _seam.step_aside(_seam.attempt(file, self.sock, self.response_length))
             return _iterate(self, respiter)  # TLS, HTTP/2, --no-sendfile
-        if hasattr(self, "_emit_body") and not _is_gunicorns(self, "_emit_body"):
+        if hasattr(self, "_emit_body") and not _seam.is_own(self, "_emit_body", "gunicorn.http.wsgi"):
             return _iterate(self, respiter)  # since 27 the one place where a subclass may frame the body
         filelike = respiter.filelike if isinstance(respiter, _file_wrapper()) else None  # else a part of a file
         back = _wsgi.position(filelike)
@@ -151,12 +151,7 @@ def _head(response: Any) -> bytes:
 
 
 def _writes_as_gunicorn_does(response: Any) -> bool:
-    return all(_is_gunicorns(response, name) for name in _WRITERS)
-
-
-def _is_gunicorns(response: Any, name: str) -> bool:
-    function = getattr(getattr(response, name, None), "__func__", None)
-    return getattr(function, "__globals__", {}).get("__name__") == "gunicorn.http.wsgi"
+    return all(_seam.is_own(response, name, "gunicorn.http.wsgi") for name in _WRITERS)
 
 
 def _send_small(response: Any, respiter: Any, promised: int, back: Any) -> bool:

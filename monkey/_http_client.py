@@ -82,7 +82,9 @@ def send_prefix(connection: Any, data: Any) -> None:
 
 def takes_whole(connection: Any, body: Any) -> bool:
     """Whether ``body`` may be given to the ``send`` of ``connection`` as a file, in place of its blocks."""
-    return connection.debuglevel <= 0 and _is_worthwhile(body) and _send_is_known(connection) and _is_true(body)
+    if connection.debuglevel > 0 or not _is_worthwhile(body) or not _is_true(body):
+        return False
+    return _send_is_known(connection) and _seam.is_own(connection, "_read_readable", "http.client")
 
 
 def _is_true(body: Any) -> bool:

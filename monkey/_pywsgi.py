@@ -122,11 +122,7 @@ def _is_wrapped(handler: Any) -> bool:
 
 
 def _writes_as_pywsgi_does(handler: Any) -> bool:
-    for name in _WRITERS:
-        function = getattr(getattr(handler, name, None), "__func__", None)
-        if getattr(function, "__globals__", {}).get("__name__") != "gevent.pywsgi":
-            return False
-    return True
+    return all(_seam.is_own(handler, name, "gevent.pywsgi") for name in _WRITERS)
 
 
 def _promise(handler: Any, source: Any) -> int | None:

@@ -12,8 +12,13 @@ from typing import Any
 
 import gzc
 
+from . import _seam
 from ._ledger import Row
 from ._wsgi import added, below
+
+
+#: What ``__next__`` of Werkzeug's range calls of its own.
+_STEPS = ("_next", "_first_iteration", "_next_chunk")
 
 
 def _werkzeug_range(self: Any) -> Any:
@@ -24,6 +29,8 @@ def _werkzeug_range(self: Any) -> Any:
             return None
         inner = self.iterable
     except AttributeError:
+        return None
+    if not all(_seam.is_own(self, name, "werkzeug.wsgi") for name in _STEPS):
         return None
     if gzc.source(inner).kind is not gzc.Kind.FILE:
         return None

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
-from . import _http_client
+from . import _http_client, _seam
 from ._ledger import Row
 
 Method = Callable[..., Any]
@@ -45,11 +45,17 @@ def request(original: Method) -> Method:
         self: Any, method: str, url: str, body: Any = None, headers: Any = None, *args: Any, **options: Any
     ) -> Any:
         # A chunk is formatted with its length and its bytes, and that a file has not.
-        if not options.get("chunked") and _has_length(headers) and _http_client.takes_whole(self, body):
+        if not options.get("chunked") and _has_length(headers) and _cuts(self, body):
             body = (body,)
         return original(self, method, url, body, headers, *args, **options)
 
     return request
+
+
+def _cuts(connection: Any, body: Any) -> bool:
+    """Whether urllib3 would cut ``body`` into blocks, by its own function, and the connection takes it whole."""
+    cutter = sys.modules["urllib3.connection"].body_to_chunks
+    return _http_client.takes_whole(connection, body) and _seam.made_by("urllib3.util.request", cutter)
 
 
 def _has_length(headers: Any) -> bool:
@@ -93,9 +99,9 @@ def body(response: Any) -> Any:
 
 def _is_httplib(original: Any) -> bool:
     """Whether it is http.client's response, with methods that nobody has wrapped or overridden."""
-    if type(original) is not http.client.HTTPResponse or not vars(original).keys().isdisjoint(_READERS):
-        return False
-    return all(getattr(http.client.HTTPResponse, name).__globals__ is vars(http.client) for name in _READERS)
+    return type(original) is http.client.HTTPResponse and all(
+        _seam.is_own(original, name, "http.client") for name in _READERS
+    )
 
 
 ROWS = (

@@ -122,11 +122,8 @@ def _keep_promise(handler: Any) -> bool:
 
 def _writes_as_wsgiref_does(handler: Any) -> bool:
     """Whether no subclass wants to see every byte, and there is a stream to see at all."""
-    for name in ("write", "_write"):
-        function = getattr(getattr(handler, name, None), "__func__", None)
-        if getattr(function, "__globals__", {}).get("__name__") != "wsgiref.handlers":
-            return False
-    return hasattr(handler, "stdout")
+    own = all(_seam.is_own(handler, name, "wsgiref.handlers") for name in ("write", "_write"))
+    return own and hasattr(handler, "stdout")
 
 
 def _promise(handler: Any) -> int | None:

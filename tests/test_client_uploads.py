@@ -272,7 +272,8 @@ def test_a_file_that_shrinks_between_chunks_ends_there(port: int, path: str) -> 
 
 @patched
 def test_who_wants_to_see_bytes_sees_them(port: int, path: str) -> None:
-    """O9: debuglevel, an override of send in a class or on an object: blocks of blocksize, and no sendfile."""
+    """O9: debuglevel, an override of send or of what reads the blocks, in a class, a module or on an object: blocks of
+    blocksize, and no sendfile."""
     import urllib3
 
     import gzc
@@ -320,8 +321,37 @@ def test_who_wants_to_see_bytes_sees_them(port: int, path: str) -> None:
             connection.request("PUT", "/", file, headers)
         return [*seen[1:], connection.getresponse().data]
 
+    def reading() -> list[Any]:
+        class Shouting(http.client.HTTPConnection):
+            def _read_readable(self, readable: Any) -> Iterator[bytes]:
+                for block in super()._read_readable(readable):  # type: ignore[misc]
+                    yield block[::-1]
+
+        connection = Shouting("127.0.0.1", port)
+        with open(name, "rb") as file:
+            connection.request("PUT", "/", file, headers)
+        reply = connection.getresponse().read()
+        with open(name, "rb") as file:
+            connection.request("PUT", "/", file)
+        return [reply, connection.getresponse().read()]
+
+    def cutting() -> list[Any]:
+        module = sys.modules["urllib3.connection"]
+        plain = module.body_to_chunks  # type: ignore[attr-defined]
+        seen = []
+        with pytest.MonkeyPatch.context() as patching:
+            patching.setattr(
+                module, "body_to_chunks", lambda body, *a, **k: (seen.append(type(body)), plain(body, *a, **k))[1]
+            )
+            connection = urllib3.connection.HTTPConnection("127.0.0.1", port)
+            with open(name, "rb") as file:
+                connection.request("PUT", "/", file, headers)
+            return [*seen, connection.getresponse().data]
+
     with gzc.trace() as trace:
         assert any("send: b" in line for line in both(printing))
+        assert both(reading)[0].decode() != digest(data, len(data))
+        assert both(cutting)[-1].decode() == digest(data, len(data))
         assert both(overridden)[-1].decode() == digest(data, len(data))
         assert both(on_the_object)[-1].decode() == digest(data, len(data))
     assert not trace.bytes["sendfile"]

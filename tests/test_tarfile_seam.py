@@ -223,6 +223,22 @@ def test_a_source_in_memory_is_tarfiles_own(tmp_path: Path) -> None:
         assert member.read() == content
 
 
+@pytest.mark.parametrize("of", ["class", "object"])
+def test_a_member_whose_reader_is_somebodys_own_is_read_by_it(tmp_path: Path, tree: Path, of: str) -> None:
+    """A tracer's or a mock's, below the buffer."""
+    archive(tree, tmp_path / "a.tar")
+    largest = max(tree.iterdir(), key=lambda path: path.stat().st_size)
+    plain = tarfile._FileInFile.read  # type: ignore[attr-defined]
+    with tarfile.open(tmp_path / "a.tar") as tar, pytest.MonkeyPatch.context() as patching:
+        member: Any = tar.extractfile(largest.name)
+        if of == "class":
+            patching.setattr(tarfile._FileInFile, "read", lambda self, size=None: plain(self, size).swapcase())  # type: ignore[attr-defined]
+        else:
+            member.raw.read = lambda size=None: plain(member.raw, size).swapcase()
+        assert gzc.copy(member, got := io.BytesIO()) == largest.stat().st_size
+    assert got.getvalue() == largest.read_bytes().swapcase()
+
+
 def test_a_member_that_keeps_its_pieces_in_another_way_is_read_by_itself(tmp_path: Path, tree: Path) -> None:
     archive(tree, tmp_path / "a.tar")
     largest = max(tree.iterdir(), key=lambda path: path.stat().st_size)

@@ -208,6 +208,13 @@ class Shouting(gunicorn.FileWrapper):  # type: ignore[misc]
         raise StopIteration
 
 
+class Stepping(werkzeug.wsgi._RangeWrapper):
+    """Somebody's range that changes the bytes in one of its steps."""
+
+    def _next_chunk(self) -> bytes:
+        return super()._next_chunk().upper()
+
+
 def begun(file: Any) -> Any:
     part = werkzeug.wsgi._RangeWrapper(_wsgi.FileWrapper(file), 10, 200_000)
     next(part)
@@ -229,6 +236,7 @@ NOT_DESCRIBED: dict[str, Callable[[Any], Any]] = {
     "an overridden wrapper": Shouting,
     "a range that was begun": begun,
     "a range of what cannot seek": lambda file: werkzeug.wsgi._RangeWrapper((b for b in file), 1, 9),
+    "a range with a step of somebody's own": lambda file: Stepping(_wsgi.FileWrapper(file), 10, 200_000),
     "a range of memory": lambda file: werkzeug.wsgi._RangeWrapper(_wsgi.FileWrapper(io.BytesIO(b"x" * 99)), 1, 9),
     "a scope around Django's file itself": lambda file: in_scope(File(file)),
     "a scope around a list": lambda file: in_scope([b"x"]),
