@@ -16,7 +16,6 @@ from . import _seam
 from ._ledger import Row
 from ._wsgi import added, below
 
-
 #: What ``__next__`` of Werkzeug's range calls of its own.
 _STEPS = ("_next", "_first_iteration", "_next_chunk")
 
