@@ -11,6 +11,7 @@ from . import (
     _bodies,
     _ftplib,
     _gunicorn,
+    _gunicorn_worker,
     _hooks,
     _http_client,
     _os,
@@ -85,7 +86,7 @@ SEAMS = (
         "gunicorn-worker",
         why="a worker iterates to the end, beyond the promised length, and with no turn for anybody else",
         reaches="responses of gunicorn's gevent worker that are no files: generators, iterators, over HTTP/2 files too",
-        rows=_gunicorn.WORKER,
+        rows=_gunicorn_worker.ROWS,
     ),
     Seam(
         "pywsgi",

@@ -14,13 +14,13 @@ Rules of this file: headers, framing and the log are gunicorn's; only the body's
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
-from functools import cache, partial, wraps
+from collections.abc import Callable
+from functools import cache, wraps
 from typing import Any
 
 import gzc
 
-from . import _seam, _wsgi
+from . import _promises, _seam, _wsgi
 from ._ledger import Row
 
 Method = Callable[..., Any]
@@ -34,29 +34,29 @@ def sendfile(original: Method) -> Method:
 
     @wraps(original)
     def sendfile(self: Any, respiter: Any) -> bool:
-        if _omits_body(self):
+        if omits_body(self):
             return _omit(self, original, respiter)
         if self.cfg.is_ssl or not self.can_sendfile():
             if self.cfg.is_ssl and (file := _wsgi.described(respiter)) is not None:
                 _seam.step_aside(_seam.attempt(file, self.sock, self.response_length))
             return _iterate(self, respiter)  # TLS, HTTP/2, --no-sendfile
-        if hasattr(self, "_emit_body") and not _seam.is_own(self, "_emit_body", "gunicorn.http.wsgi"):
+        if hasattr(self, "_emit_body") and not _seam.is_own(self, "gunicorn.http.wsgi", "_emit_body"):
             return _iterate(self, respiter)  # since 27 the one place where a subclass may frame the body
-        filelike = respiter.filelike if isinstance(respiter, _file_wrapper()) else None  # else a part of a file
-        back = _wsgi.position(filelike)
-        promised = _left(self)
-        if promised is not None and promised <= gzc.config.small and back is not None:
-            return _send_small(self, respiter, promised, back)
-        source = _wsgi.described(respiter)
+        filelike, promised = _below(respiter), _left(self)
+        if promised is not None and promised <= gzc.config.small and _wsgi.is_at_hand(filelike):
+            return _send_small(self, respiter, filelike, promised)
+        source = _described(respiter, filelike)
         if source is not None and promised is None and source.size_is_reliable():
             promised = source.amount()
         if source is None or not promised:
             # Not a plain file, whose descriptor may be somebody else's stream (GzipFile), or one of which the size
             # is a claim (/proc, FUSE): what iteration reads is right.
             return _iterate(self, respiter)
+        if promised <= gzc.config.small and not self.is_chunked():
+            return _send_small(self, respiter, filelike, promised)
+        back = _place(filelike)
         _send(self, respiter, source, promised)
-        if back is not None:
-            _wsgi.go_back(filelike, back)  # as gunicorn does, with the descriptor's position
+        _wsgi.go_back(filelike, back)
         return True
 
     return sendfile
@@ -66,7 +66,29 @@ def _file_wrapper() -> Any:
     return sys.modules["gunicorn.http.wsgi"].FileWrapper
 
 
-def _omits_body(response: Any) -> bool:
+def _below(respiter: Any) -> Any:
+    """The file-like object in a file wrapper, or in what says that it is one, as gunicorn asks; else None."""
+    try:
+        return respiter.filelike if isinstance(respiter, _file_wrapper()) else None
+    except Exception:  # noqa: BLE001 - R2
+        return None
+
+
+def _described(respiter: Any, filelike: Any) -> Any:
+    """The regular file in a response; in a transparent proxy (wrapt) it is the one below, which gunicorn would send."""
+    is_proxy = filelike is not None and not issubclass(type(respiter), _file_wrapper())
+    return _wsgi.plain(filelike) if is_proxy else _wsgi.described(respiter)
+
+
+def _place(filelike: Any) -> Any:
+    """Where gunicorn leaves a file whose descriptor it knows: where it was. Others stay where reading left them."""
+    try:
+        return _wsgi.position(filelike) if sys.modules["gunicorn.util"].has_fileno(filelike) else None
+    except Exception:  # noqa: BLE001 - R2
+        return None
+
+
+def omits_body(response: Any) -> bool:
     """Whether HTTP forbids a body here: HEAD, 1xx, 204, 304."""
     code = response.status_code
     return response.req.method == "HEAD" or code in (204, 304) or (code is not None and code < 200)
@@ -77,8 +99,7 @@ def _omit(response: Any, original: Method, respiter: Any) -> bool:
     if hasattr(response, "_omits_body"):
         if isinstance(respiter, _file_wrapper()) and _wsgi.described(respiter) is not None:
             return bool(original(response, respiter))  # by its size, without reading it
-        for _ in _wsgi.kept(respiter, lambda: 0, response.write):
-            pass
+        _promises.pour(respiter, response.write, lambda: 0, response.write)
     response.send_headers()
     return True
 
@@ -95,7 +116,7 @@ def _send(response: Any, respiter: Any, source: Any, promised: int) -> None:
     if not response.is_chunked():
         left = _deliver(response, head, source, respiter, promised)
     else:
-        for count in _wsgi.chunks(promised):
+        for count in _promises.chunks(promised):
             left = _deliver(response, head + b"%X\r\n" % count, source, respiter, count)
             if left:
                 break
@@ -119,7 +140,7 @@ def _deliver(response: Any, head: bytes, source: Any, respiter: Any, count: int)
     finally:
         response.sent += moving.moved
     left = count - moving.moved
-    for block in _wsgi.rest(respiter, left):  # claimed by somebody, or shorter than it was
+    for block in _promises.rest(respiter, left):  # claimed by somebody, or shorter than it was
         response.sock.sendall(block)
         response.sent += len(block)
         left -= len(block)
@@ -151,17 +172,17 @@ def _head(response: Any) -> bytes:
 
 
 def _writes_as_gunicorn_does(response: Any) -> bool:
-    return all(_seam.is_own(response, name, "gunicorn.http.wsgi") for name in _WRITERS)
+    return _seam.is_own(response, "gunicorn.http.wsgi", *_WRITERS)
 
 
-def _send_small(response: Any, respiter: Any, promised: int, back: Any) -> bool:
-    """A short body by one read and one send: the wrapper's own iteration is right for every kind of file.
+def _send_small(response: Any, respiter: Any, filelike: Any, promised: int) -> bool:
+    """A short body, whose bytes are at hand, in one send with the headers.
 
     Asking for descriptor, size and flags cost 10 % of the requests at 1 KiB.
     """
-    _wsgi.widen(respiter, promised)
-    body = b"".join(_wsgi.rest(respiter, promised))
-    _wsgi.go_back(respiter.filelike, back)  # before the answer is out: whatever a ``seek`` does then, it is complete
+    back = _place(filelike)
+    body = _wsgi.small_body(respiter, promised)
+    _wsgi.go_back(filelike, back)  # before the answer is out: whatever a ``seek`` does then, it is complete
     if len(body) < promised:
         response.force_close()
     if head := _head(response):
@@ -176,80 +197,21 @@ def _iterate(response: Any, respiter: Any) -> bool:
     """gunicorn's own way as far as was promised, and the end of the connection where the body was shorter."""
     _wsgi.widen(respiter)
     left = _left(response)
-    for item in _wsgi.kept(respiter, lambda: None) if left is None else _wsgi.rest(respiter, left):
-        response.write(item)
+    if left is None:
+        _promises.pour(respiter, response.write, lambda: None)
+    else:
+        for block in _promises.rest(respiter, left):
+            response.write(block)
     if _left(response):
         response.send_headers()
         response.force_close()
     return True
 
 
-# -- what the worker iterates itself -----------------------------------------------------------------------------------
-
-
-class _Kept:
-    """A response that ends where its promise ends, and gives the hub its turns."""
-
-    def __init__(self, result: Any, response: Any) -> None:
-        self.result, self._response = result, response
-        if hasattr(result, "close"):
-            self.close = result.close
-
-    def __iter__(self) -> Iterator[bytes]:
-        return _wsgi.kept(self.result, self._promised, self._drop)
-
-    def _promised(self) -> int | None:
-        return 0 if _has_no_body(self._response) else _left(self._response)
-
-    def _drop(self, block: bytes) -> None:
-        if hasattr(self._response, "_omits_body"):
-            self._response.write(block)  # drops it, with a warning where HTTP forbids a body
-
-    def __gzc_source__(self) -> Any:
-        return _wsgi.below(self.result)
-
-
-def _has_no_body(response: Any) -> bool:
-    """Whether gunicorn drops what the application gives; before 26.1 it sent it, and it was the next response."""
-    omits = getattr(response, "_omits_body", None)
-    if omits is not None or not response.status:
-        return bool(omits)
-    return response.req.method == "HEAD" or response.status_code in (204, 304)
-
-
-def _keeping(application: Method, environ: Any, start_response: Any) -> Any:
-    """The application's response, as ``_Kept`` where the worker would iterate it without looking at the promise."""
-    result = application(environ, start_response)
-    cls, response = type(result), getattr(start_response, "__self__", None)
-    if cls is list or cls is tuple or not hasattr(cls, "__iter__"):
-        return result
-    gunicorn = sys.modules["gunicorn.http.wsgi"]
-    if type(response) is gunicorn.Response:
-        return result if issubclass(cls, gunicorn.FileWrapper) else _Kept(result, response)  # ``sendfile`` has wrappers
-    return _Kept(result, response) if isinstance(response, gunicorn.Response) else result  # HTTP/2; the pywsgi worker
-
-
-def wsgi(_missing: object) -> property:
-    """A property where the workers keep the application: what it gives keeps its promise."""
-
-    def get(worker: Any) -> Any:
-        try:
-            return partial(_keeping, vars(worker)["wsgi"])
-        except KeyError:
-            raise AttributeError("wsgi") from None
-
-    def keep(worker: Any, application: Any) -> None:
-        vars(worker)["wsgi"] = application
-
-    return property(get, keep)
-
-
 class _Recognizing(type):
     """Of a file wrapper: what is described as a part of a file is an instance, too."""
 
     def __instancecheck__(cls, instance: object) -> bool:
-        if type(instance) is _Kept:
-            instance = instance.result
         return isinstance(instance, cls.__base__ or cls) or _wsgi.described(instance) is not None
 
 
@@ -281,5 +243,3 @@ ROWS = (
     Row("gunicorn.http.wsgi", "base_environ", base_environ, knows=frozenset({"cfg", "FileWrapper"})),
     *_wsgi.wrapper_rows("gunicorn.http.wsgi"),
 )
-
-WORKER = (Row("gunicorn.workers.base_async", "AsyncWorker.wsgi", wsgi),)

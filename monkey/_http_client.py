@@ -84,7 +84,7 @@ def takes_whole(connection: Any, body: Any) -> bool:
     """Whether ``body`` may be given to the ``send`` of ``connection`` as a file, in place of its blocks."""
     if connection.debuglevel > 0 or not _is_worthwhile(body) or not _is_true(body):
         return False
-    return _send_is_known(connection) and _seam.is_own(connection, "_read_readable", "http.client")
+    return _send_is_known(connection) and _seam.is_own(connection, "http.client", "_read_readable")
 
 
 def _is_true(body: Any) -> bool:

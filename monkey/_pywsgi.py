@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from functools import partial, wraps
+from functools import wraps
 from typing import Any
 
 import gzc
 
-from . import _seam, _wsgi
+from . import _promises, _seam, _wsgi
 from ._ledger import Row
 
 Method = Callable[..., Any]
@@ -73,7 +73,7 @@ def _is_kept_by(handler: Any, result: list[bytes]) -> bool:
         return not result
     promised = handler.provided_content_length
     try:
-        return promised is None or sum(map(len, result)) <= int(promised)
+        return promised is None or sum(map(len, result)) <= int(promised) or _frames_itself(handler)
     except (TypeError, ValueError):  # pywsgi has words of its own for it
         return True
 
@@ -81,9 +81,7 @@ def _is_kept_by(handler: Any, result: list[bytes]) -> bool:
 def _iterate(handler: Any) -> None:
     """pywsgi's own way, which would go on where the promise has ended, and send a body for HEAD, too."""
     bodiless = handler.command == "HEAD" and not handler.headers_sent  # else the application has written one already
-    for block in _wsgi.kept(handler.result, partial(_promised, handler, bodiless)):
-        if block:
-            handler.write(block)
+    _promises.pour(handler.result, handler.write, _left(handler, bodiless), lambda _: handler.write(b""), empties=False)
     if handler.status and not handler.headers_sent:
         handler.write(b"")
     if handler.response_use_chunked and not bodiless:
@@ -96,7 +94,7 @@ def _iterate_file(handler: Any, promised: int | None) -> None:
     if promised is None:
         _iterate(handler)
         return
-    for block in _wsgi.rest(handler.result, promised):
+    for block in _promises.rest(handler.result, promised):
         handler.write(block)
         promised -= len(block)
     if not handler.headers_sent:
@@ -105,38 +103,57 @@ def _iterate_file(handler: Any, promised: int | None) -> None:
         handler.close_connection = True
 
 
-def _promised(handler: Any, bodiless: bool) -> int | None:
-    """How much of what is iterated may be sent; None where nothing is promised, or it is pywsgi's to complain."""
-    if not handler.status or handler.code in (204, 304):
-        return None
-    if bodiless:
-        return 0
-    if handler.headers_sent and not _writes_as_pywsgi_does(handler):
-        return None  # what the application has written by itself is not known
-    return None if handler.provided_content_length is None else _promise(handler, None)
+def _left(handler: Any, bodiless: bool) -> Callable[[], int | None]:
+    """What tells how much may still be sent; None where nothing is promised, or it is pywsgi's to complain."""
+    end: int | None = None
+
+    def left() -> int | None:
+        nonlocal end
+        if end is not None:
+            return max(0, end - int(handler.response_length))
+        if not handler.status or handler.code in (204, 304):
+            return None
+        if bodiless:
+            return 0
+        if handler.provided_content_length is None or not _writes_as_pywsgi_does(handler):
+            return None  # else what the application writes by itself is not known
+        promised = _promise(handler, None)
+        if handler.headers_sent and promised is not None:  # from now on pywsgi counts the body, and nothing else
+            end = handler.response_length + promised
+        return promised
+
+    return left
 
 
 def _is_wrapped(handler: Any) -> bool:
     """Whether the application used the server's file wrapper."""
-    return handler.environ.get("wsgi.file_wrapper") in type(handler.result).__mro__
+    return _wsgi.is_a(handler.result, handler.environ.get("wsgi.file_wrapper"))
 
 
 def _writes_as_pywsgi_does(handler: Any) -> bool:
-    return all(_seam.is_own(handler, name, "gevent.pywsgi") for name in _WRITERS)
+    return _seam.is_own(handler, "gevent.pywsgi", *_WRITERS)
 
 
 def _promise(handler: Any, source: Any) -> int | None:
     """How many bytes of the body are still to come; None where that is not known."""
+    if _frames_itself(handler):
+        return None  # also beside a Content-Length, which clients then ignore (RFC 9112, 6.3)
     if handler.provided_content_length is not None:
         try:
             return max(0, int(handler.provided_content_length) - _written(handler))
         except ValueError:
             return None
-    own = any(name.lower() == b"transfer-encoding" for name, _ in handler.response_headers)
-    if own and not handler.response_use_chunked:
-        return None  # the application frames its body itself
     # An empty file is left to iteration, and one of which the size is a claim, as in /proc and on FUSE (R3).
     return (source.amount() or None) if source is not None and source.size_is_reliable() else None
+
+
+def _frames_itself(handler: Any) -> bool:
+    """Whether the application has chosen a Transfer-Encoding, and not pywsgi."""
+    if not handler.response_use_chunked:
+        for name, _ in handler.response_headers:
+            if name.lower() == b"transfer-encoding":
+                return True
+    return False
 
 
 def _written(handler: Any) -> int:
@@ -182,16 +199,12 @@ def _short(handler: Any) -> int | None:
     promised = _promise(handler, None)
     if promised is None or promised > gzc.config.small or not _writes_as_pywsgi_does(handler):
         return None
-    return None if _wsgi.position_below(handler.result) is None else promised
+    return promised if _wsgi.is_at_hand(getattr(handler.result, "filelike", None)) else None
 
 
 def _send_small(handler: Any, promised: int) -> None:
     """Headers and body in one piece; whatever kind of file and socket it is, its own methods will do."""
-    wrapper = handler.result
-    # What the iteration of our own wrapper does, in one read and not in two, of which the second finds the end.
-    body = wrapper.filelike.read(promised) or b"" if type(wrapper) is _wsgi.FileWrapper else b""
-    body = bytes(body[:promised])  # somebody's read may give more, which would be taken for the next response
-    body += b"".join(_wsgi.rest(wrapper, promised - len(body)))
+    body = _wsgi.small_body(handler.result, promised)
     if len(body) < promised:
         handler.close_connection = True
     handler._sendall(_head(handler, promised) + body)
@@ -204,7 +217,7 @@ def _send(handler: Any, source: Any, promised: int) -> None:
     if not handler.response_use_chunked:
         left = _deliver(handler, head, source, promised)
     else:  # the application has written before
-        for count in _wsgi.chunks(promised):
+        for count in _promises.chunks(promised):
             left = _deliver(handler, head + b"%x\r\n" % count, source, count)
             if left:
                 break
@@ -223,7 +236,7 @@ def _deliver(handler: Any, head: bytes, source: Any, count: int) -> int:
     elif head:  # TLS, or somebody's own socket
         handler._sendall(head)
     _wsgi.widen(handler.result)
-    for block in _wsgi.rest(handler.result, left):  # claimed by somebody, or shorter than it was
+    for block in _promises.rest(handler.result, left):  # claimed by somebody, or shorter than it was
         handler._sendall(block)
         left -= len(block)
     return left

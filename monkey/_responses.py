@@ -29,7 +29,7 @@ def _werkzeug_range(self: Any) -> Any:
         inner = self.iterable
     except AttributeError:
         return None
-    if not all(_seam.is_own(self, name, "werkzeug.wsgi") for name in _STEPS):
+    if not _seam.is_own(self, "werkzeug.wsgi", *_STEPS):
         return None
     if gzc.source(inner).kind is not gzc.Kind.FILE:
         return None

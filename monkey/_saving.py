@@ -107,7 +107,7 @@ def save(original: Method) -> Method:
 
     @wraps(original)
     def _save(self: Any, name: Any, content: Any) -> Any:
-        if not _seam.is_own(content, "chunks", "django.core.files.base"):
+        if not _seam.is_own(content, "django.core.files.base", "chunks"):
             return original(self, name, content)  # chunks of its own: what they are, only it knows
         return _with_globals(original, os=_Os(content))(self, name, content)
 

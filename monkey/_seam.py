@@ -30,23 +30,21 @@ def apart() -> bool:
     return _thread.get_native_id() != os.getpid() if hub is None else gevent.getcurrent() is hub
 
 
-def made_by(module: str, function: Any) -> bool:
-    """Whether ``function`` is what ``module`` wrote, or a seam of gzc's own in its place."""
-    made_in = getattr(function, "__globals__", {})
-    return made_in.get("__name__") == module or made_in.get("__package__") == __package__
-
-
-def is_own(obj: Any, name: str, module: str) -> bool:
-    """Whether the method ``name`` of ``obj`` is the one that ``module`` wrote for it.
+def is_own(obj: Any, module: str, *names: str) -> bool:
+    """Whether these methods of ``obj`` are the ones that ``module`` wrote for it, or seams of gzc's own in their place.
 
     Asked before a method of a library is passed over: an override, one that was put into the object, and a tracer's or
     a mock's in the class want to be called.
     """
     try:
-        method = getattr(obj, name)
-        return method.__self__ is obj and made_by(module, method.__func__)
+        for name in names:
+            method = getattr(obj, name)
+            made_in = method.__func__.__globals__
+            if method.__self__ is not obj or (made_in["__name__"] != module and made_in["__package__"] != __package__):
+                return False
     except Exception:  # noqa: BLE001 - no method, or a property of anybody's, which answers for itself
         return False
+    return True
 
 
 def attempt(src: object, dst: object, count: int | None = None) -> gzc.Transfer | None:

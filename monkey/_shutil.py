@@ -15,6 +15,7 @@ import os
 import shutil
 from collections.abc import Callable
 from functools import wraps
+from time import monotonic
 from typing import Any
 
 import gzc
@@ -112,7 +113,8 @@ def writing(original: Callable[[Any, Any], int]) -> Callable[[Any, Any], int]:
     @wraps(original)
     def write(self: Any, b: Any) -> int:
         taken = original(self, b)
-        _turns.give()
+        if monotonic() >= getattr(self, "_gzc_turn", _turns.NOW):
+            self._gzc_turn = _turns.give()
         return taken
 
     return write

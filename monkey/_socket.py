@@ -16,6 +16,7 @@ import os
 import stat
 from collections.abc import Callable
 from functools import wraps
+from time import monotonic
 from typing import Any
 
 from gevent import socket as gsocket
@@ -111,11 +112,11 @@ def _go_to(file: Any, position: int) -> None:
 def _send_in_steps(sock: Any, file: Any, offset: int, count: int | None) -> int:
     """gevent's own loop, in larger steps; of what a ``read`` gives too much nothing is sent."""
     start = _start(file, offset)
-    sent = 0
+    sent, turn = 0, _turns.NOW
     try:
         while count is None or sent < count:
-            if sent:
-                _turns.give()
+            if sent and monotonic() >= turn:
+                turn = _turns.give()
             step = file.read(STEP if count is None else min(STEP, count - sent))
             if step is None:  # a pipe in non-blocking mode that has nothing yet: wait in the hub
                 sent += gzc.copy(file, sock, None if count is None else count - sent)

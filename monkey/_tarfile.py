@@ -51,7 +51,7 @@ def member(self: Any) -> Any:
     raw = self.raw
     if type(raw) is not getattr(sys.modules.get("tarfile"), "_FileInFile", None):
         return None
-    if not all(_seam.is_own(raw, name, "tarfile") for name in ("read", "readinto", "seek", "tell")):
+    if not _seam.is_own(raw, "tarfile", "read", "readinto", "seek", "tell"):
         return None
     try:
         archive, size, pieces = raw.fileobj, raw.size, raw.map

@@ -28,14 +28,19 @@ class _Share:
         self.deadline = 0.0
 
 
-def give() -> None:
+#: What a loop begins with: to be asked at once. It looks at the clock by itself: a call for each block would cost more.
+NOW = 0.0
+
+
+def give() -> float:
     """Let the event loop run once, if those who call this have held the hub for ``gzc.config.hub_budget``.
 
-    Without a hub, and in the hub itself, there is nobody to give way to.
+    Gives the time before which the caller need not ask again. Without a hub, and in the hub itself, there is nobody to
+    give way to.
     """
     hub: Any = get_hub_if_exists()
     if hub is None or gevent.getcurrent() is hub:
-        return
+        return NOW
     try:
         share: _Share = hub._gzc_share
     except AttributeError:
@@ -46,6 +51,8 @@ def give() -> None:
         share.stamp, share.deadline = stamp, now + gzc.config.hub_budget
     elif now >= share.deadline:
         _pass_through(hub)
+        return NOW
+    return share.deadline
 
 
 def _pass_through(hub: Any) -> None:

@@ -55,7 +55,8 @@ def request(original: Method) -> Method:
 def _cuts(connection: Any, body: Any) -> bool:
     """Whether urllib3 would cut ``body`` into blocks, by its own function, and the connection takes it whole."""
     cutter = sys.modules["urllib3.connection"].body_to_chunks
-    return _http_client.takes_whole(connection, body) and _seam.made_by("urllib3.util.request", cutter)
+    made_in = getattr(cutter, "__globals__", {}).get("__name__")
+    return made_in == "urllib3.util.request" and _http_client.takes_whole(connection, body)
 
 
 def _has_length(headers: Any) -> bool:
@@ -99,9 +100,7 @@ def body(response: Any) -> Any:
 
 def _is_httplib(original: Any) -> bool:
     """Whether it is http.client's response, with methods that nobody has wrapped or overridden."""
-    return type(original) is http.client.HTTPResponse and all(
-        _seam.is_own(original, name, "http.client") for name in _READERS
-    )
+    return type(original) is http.client.HTTPResponse and _seam.is_own(original, "http.client", *_READERS)
 
 
 ROWS = (

@@ -12,29 +12,45 @@ answer: not known.
 from __future__ import annotations
 
 import contextlib
+import io
 import socket
 import sys
-from collections.abc import Callable, Iterable, Iterator
+import tempfile
+from collections.abc import Callable, Iterator
 from types import GeneratorType
 from typing import Any
 
+from gevent import fileobject
+from gevent._fileobjectposix import GreenFileDescriptorIO  # type: ignore[import-not-found]
+
 import gzc
 
-from . import _turns
+from . import _seam
 from ._ledger import Row
+from ._promises import rest
 
 #: The least that is read at a time from what has no descriptor. Frameworks ask for 4 or 8 KiB, and a MiB of
 #: BytesIO then costs 128 to 256 reads and sends.
 BLOCK = 64 * 1024
-
-#: The largest chunk of a chunked body: what peers take is not for us to find out (uWSGI takes 1 MiB, hard case R10).
-CHUNK = 256 * 1024
 
 #: What is sent with this flag goes in one segment with what comes next. Linux's alone.
 MORE = getattr(socket, "MSG_MORE", 0)
 
 #: Results that nobody has to be asked about: nearly all of them.
 _PLAIN = frozenset({list, tuple, GeneratorType})
+
+#: Files whose bytes are there when they are asked for, and what the buffered ones of them have below.
+_AT_HAND: frozenset[Any] = frozenset(
+    {
+        *(io.BufferedReader, io.BufferedRandom, io.FileIO, io.BytesIO),
+        *(tempfile._TemporaryFileWrapper, tempfile.SpooledTemporaryFile),
+        *(fileobject.FileObjectPosix, fileobject.FileObjectThread, fileobject.FileObjectBlock),
+    }
+)
+_RAW = frozenset({io.FileIO, GreenFileDescriptorIO, type(None)})
+
+#: Where the wrappers of servers are written.
+_SERVERS = frozenset({"gunicorn.http.wsgi", "wsgiref.util", __name__})
 
 Method = Callable[..., Any]
 
@@ -54,18 +70,24 @@ def below(result: object) -> Any:
 
 def described(result: object) -> Any:
     """The part of a regular file that iterating ``result`` gives; None where only iteration will do."""
+    return None if type(result) in _PLAIN else _file(below, result)
+
+
+def plain(file: object) -> Any:
+    """The description of a regular file that ``read`` would read; None of everything else."""
+    return _file(gzc.source, file)
+
+
+def _file(describe: Callable[[Any], Any], obj: object) -> Any:
     try:
-        source = below(result)
+        source = describe(obj)
         return source if source is not None and source.kind is gzc.Kind.FILE else None
     except Exception:  # noqa: BLE001 - text, or closed, and will say so; or anybody's answer to a question of ours (R2)
         return None
 
 
 def position(file: object) -> Any:
-    """Where ``file`` is, if one can go back there; None also where asking fails, in whatever way (hard case R2).
-
-    What has a position has its bytes at hand; what has none may still be waiting for them.
-    """
+    """Where ``file`` is, if one can go back there; None also where asking fails, in whatever way (hard case R2)."""
     try:
         if not hasattr(file, "seek") or not hasattr(file, "tell"):
             return None  # Django's File around a mere reader says that it is seekable, and has neither
@@ -75,76 +97,38 @@ def position(file: object) -> Any:
         return None
 
 
-def position_below(wrapper: Any) -> Any:
-    """The ``position`` of the file in a file wrapper, which may be of the user's own making."""
-    try:
-        return position(wrapper.filelike)
-    except Exception:  # noqa: BLE001 - it keeps its file elsewhere
-        return None
+def is_at_hand(file: object) -> bool:
+    """Whether nobody has to wait for the bytes of ``file``.
+
+    It is of these very types, with nobody's own object below, and has a position, which pipes and sockets have not.
+    """
+    return type(file) in _AT_HAND and type(getattr(file, "raw", None)) in _RAW and position(file) is not None
 
 
 def go_back(file: Any, to: Any) -> None:
-    """Seek to what ``position`` has told; a file that refuses stays where it is."""
+    """Seek to what ``position`` has told, if anything; a file that refuses stays where it is."""
+    if to is None:
+        return
     try:
         file.seek(to)
     except Exception:  # noqa: BLE001 - R2
         return
 
 
-# -- a promise, and the hub's turns (hard case R1) -------------------------------------------------------------------
+def is_a(result: object, wrapper: object) -> bool:
+    """Whether ``result`` is a ``wrapper`` by its type alone; ``in`` would ask its metaclass whether they are equal."""
+    return id(wrapper) in map(id, type(result).__mro__)
 
 
-def rest(result: Iterable[bytes], left: int) -> Iterator[bytes]:
-    """Up to ``left`` bytes of what iterating ``result`` gives from here on, which is not asked for more than that."""
-    if left <= 0:
-        return
-    for block in result:
-        if block:
-            yield block[:left]
-        left -= len(block)
-        if left <= 0:
-            return
-        _turns.give()
+def small_body(wrapper: Any, promised: int) -> bytes:
+    """What iterating gives, up to ``promised`` bytes, where nobody has to wait for them.
 
-
-def kept(
-    result: Iterable[bytes], promise: Callable[[], int | None], surplus: Callable[[bytes], object] | None = None
-) -> Iterator[bytes]:
-    """What iterating ``result`` gives, until a block comes when nothing is left of the promise.
-
-    That one block is asked for because behind the last ``yield`` of a generator there may be work to do; it goes to
-    ``surplus``. The ``promise`` is asked for with the first block, since a generator calls start_response when it
-    begins: None where there is none.
+    A server's own wrapper gives what ``read`` does: one read does for two, of which the second finds the end.
     """
-    begun = asked = False
-    left = None
-    for block in result:
-        if begun:
-            _turns.give()
-        begun = True
-        if not block:
-            yield block
-            continue
-        if not asked:
-            asked, left = True, promise()
-        if left is None:
-            yield block
-        elif left:
-            yield block[:left]
-            left = max(0, left - len(block))
-        else:
-            if surplus is not None:
-                surplus(block)
-            return
-
-
-def chunks(count: int) -> Iterator[int]:
-    """The sizes of the chunks in which ``count`` bytes go, none of them a crumb at the end."""
-    while count > CHUNK:
-        size = CHUNK if count >= 2 * CHUNK else count // 2
-        yield size
-        count -= size
-    yield count
+    body, module = b"", type(wrapper).__module__
+    if module in _SERVERS and _seam.is_own(wrapper, module, "__iter__", "__next__"):
+        body = bytes((wrapper.filelike.read(promised) or b"")[:promised])  # somebody's read may give more
+    return body if len(body) == promised else body + b"".join(rest(wrapper, promised - len(body)))
 
 
 # -- file wrappers ---------------------------------------------------------------------------------------------------
@@ -181,11 +165,13 @@ def _next(self: Any) -> Any:
 def _seekable(self: Any) -> bool:
     """Whether the file can seek. Werkzeug's range responses ask, and then rely on it; a file that refuses is read."""
     here = position(self.filelike)
+    if here is None:
+        return False  # ``seek(None)`` is not asked: somebody's may go to the beginning
     try:
         self.filelike.seek(here)
     except Exception:  # noqa: BLE001 - it would have been nobody's question without us (R2)
         return False
-    return here is not None
+    return True
 
 
 def _seek(self: Any, offset: int, whence: int = 0) -> Any:

@@ -15,17 +15,19 @@ from typing import Any
 
 import gzc
 
-from . import _seam, _wsgi
+from . import _promises, _seam, _wsgi
 from ._ledger import Row
 
 Method = Callable[..., Any]
 
 
 def result_is_file(original: Method) -> Method:
-    """The replacement of ``result_is_file``: whether the hook below is to be asked, and it is for everything."""
+    """The replacement of ``result_is_file``: whether the hook below is to be asked; not for what is as it should be."""
 
     @wraps(original)
     def result_is_file(self: Any) -> bool:
+        if type(self.result) is list and _is_kept_by(self, self.result):
+            return False
         hook = sys.modules["wsgiref.handlers"].BaseHandler.sendfile
         return type(self).sendfile is hook or bool(original(self))
 
@@ -37,7 +39,10 @@ def sendfile(original: Method) -> Method:
 
     @wraps(original)
     def sendfile(self: Any) -> bool:
-        wrapped = self.wsgi_file_wrapper in type(self.result).__mro__
+        wrapped = _wsgi.is_a(self.result, self.wsgi_file_wrapper)
+        small = _small(self) if wrapped else None
+        if small is not None:
+            return _send_small(self, small)
         source = _wsgi.described(self.result) if self.wsgi_file_wrapper is not None else None
         if not (wrapped or source) or not self.status or not _writes_as_wsgiref_does(self):
             return (wrapped and bool(original(self))) or _iterate(self)
@@ -57,6 +62,19 @@ def sendfile(original: Method) -> Method:
     return sendfile
 
 
+def _is_kept_by(handler: Any, result: list[bytes]) -> bool:
+    """Whether a list, as most responses are, has no more than was promised."""
+    if not handler.status:
+        return True  # of which wsgiref has words of its own
+    if _omits_body(handler):
+        return not result
+    promised = _promise(handler)
+    try:
+        return promised is None or sum(map(len, result)) <= promised
+    except TypeError:
+        return True
+
+
 def _omits_body(handler: Any) -> bool:
     """Whether HTTP forbids a body here."""
     return (
@@ -64,6 +82,23 @@ def _omits_body(handler: Any) -> bool:
         or handler.status[:3] in ("204", "304")
         or handler.status[0] == "1"
     )
+
+
+def _small(handler: Any) -> int | None:
+    """The length of a short body that was promised and is at hand, where there is a body at all."""
+    promised = _promise(handler) if handler.status and not _omits_body(handler) else None
+    if promised is None or promised > gzc.config.small:
+        return None
+    return promised if _wsgi.is_at_hand(getattr(handler.result, "filelike", None)) else None
+
+
+def _send_small(handler: Any, promised: int) -> bool:
+    """Headers and body, by wsgiref's own ``write``."""
+    body = _wsgi.small_body(handler.result, promised)
+    handler.write(body)
+    if len(body) < promised:
+        _close_connection(handler)
+    return True
 
 
 def _is_framed(handler: Any, source: Any, promised: int | None) -> bool:
@@ -86,17 +121,29 @@ def _send(handler: Any, moving: gzc.Transfer) -> None:
 
 def _iterate(handler: Any) -> bool:
     """wsgiref's own way, which would go on where the promise has ended, and send a body for HEAD, too."""
-    for block in _wsgi.kept(handler.result, partial(_promised, handler), partial(_drop, handler)):
-        handler.write(block)
+    _promises.pour(handler.result, handler.write, _left(handler), partial(_drop, handler))
     handler.finish_content()
     return True
 
 
-def _promised(handler: Any) -> int | None:
-    """How much of what is iterated may be sent; None where nothing is promised, or it is wsgiref's to complain."""
-    if not handler.status:
-        return None
-    return 0 if _omits_body(handler) else _promise(handler)
+def _left(handler: Any) -> Callable[[], int | None]:
+    """What tells how much may still be sent; None where nothing is promised, or it is wsgiref's to complain."""
+    length: int | None = None
+
+    def left() -> int | None:
+        nonlocal length
+        if length is not None:
+            return max(0, length - int(handler.bytes_sent))
+        if not handler.status:
+            return None
+        if _omits_body(handler):
+            return 0
+        promised = _promise(handler)
+        if promised is not None:
+            length = promised + handler.bytes_sent
+        return promised
+
+    return left
 
 
 def _drop(handler: Any, block: bytes) -> None:
@@ -110,7 +157,7 @@ def _drop(handler: Any, block: bytes) -> None:
 def _keep_promise(handler: Any) -> bool:
     """The rest of a file, as far as its length was promised; Django's server keeps connections."""
     left = _promise(handler) or 0
-    for block in _wsgi.rest(handler.result, left):
+    for block in _promises.rest(handler.result, left):
         handler.write(block)
         left -= len(block)
     if not handler.headers_sent:
@@ -122,8 +169,7 @@ def _keep_promise(handler: Any) -> bool:
 
 def _writes_as_wsgiref_does(handler: Any) -> bool:
     """Whether no subclass wants to see every byte, and there is a stream to see at all."""
-    own = all(_seam.is_own(handler, name, "wsgiref.handlers") for name in ("write", "_write"))
-    return own and hasattr(handler, "stdout")
+    return _seam.is_own(handler, "wsgiref.handlers", "write", "_write") and hasattr(handler, "stdout")
 
 
 def _promise(handler: Any) -> int | None:

@@ -13,14 +13,16 @@ from collections.abc import Callable, Iterator
 from itertools import repeat
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import gevent
 import pytest
 from gunicorn.config import Config
 from gunicorn.http import wsgi as gunicorn
+from gunicorn.workers import base_async
 
 import gzc
-from gzc.monkey import _gunicorn, _turns, _wsgi
+from gzc.monkey import _gunicorn_worker, _promises, _turns, _wsgi
 
 from ._ends import PATIENCE, Ends
 from ._http import Client
@@ -235,6 +237,17 @@ def test_r1_nor_does_what_a_handler_writes(handlers: Gunicorn, name: str) -> Non
 # --- the mechanism ---
 
 
+def poured(result: Any, length: int | None, surplus: Callable[[bytes], object] | None = None) -> list[Any]:
+    """What a server would write of ``result`` that has promised ``length``."""
+    written: list[Any] = []
+
+    def left() -> int | None:
+        return None if length is None else length - sum(len(block) for block in written if isinstance(block, bytes))
+
+    _promises.pour(result, written.append, left, surplus)
+    return written
+
+
 def in_time(run: Callable[[], Any]) -> Any:
     """What ``run`` gives, or the timeout that got through, for which the loop must have run."""
     timeout = gevent.Timeout(0.01)
@@ -244,16 +257,16 @@ def in_time(run: Callable[[], Any]) -> Any:
     return None
 
 
-ENDLESS_LOOPS: dict[str, Callable[[], Iterator[bytes]]] = {
-    "a promised body of nothing": lambda: _wsgi.rest(repeat(b""), 10),
-    "a body that never comes to its promise": lambda: _wsgi.kept(repeat(b""), lambda: 10),
-    "a body of which nothing is promised": lambda: _wsgi.kept(repeat(b"x"), lambda: None),
+ENDLESS_LOOPS: dict[str, Callable[[], Any]] = {
+    "a promised body of nothing": lambda: list(_promises.rest(repeat(b""), 10)),
+    "a body that never comes to its promise": lambda: _promises.pour(repeat(b""), len, lambda: 10),
+    "a body of which nothing is promised": lambda: _promises.pour(repeat(b"x"), len, lambda: None),
 }
 
 
 @pytest.mark.parametrize("name", ENDLESS_LOOPS)
 def test_r1_no_loop_holds_the_hub(name: str) -> None:
-    in_time(lambda: [None for _ in ENDLESS_LOOPS[name]()])
+    in_time(ENDLESS_LOOPS[name])
 
 
 def test_r1_a_reader_that_never_ends_is_sent_in_turns() -> None:
@@ -315,7 +328,8 @@ def test_r1_without_a_hub_there_is_nobody_to_give_way_to() -> None:
     from gevent._hub_local import get_hub_if_exists
 
     def run() -> None:
-        assert sum(map(len, _wsgi.kept([b"x"] * 3, lambda: 2))) == 2
+        assert b"".join(_promises.rest([b"x"] * 3, 2)) == b"xx"
+        assert poured([b"x"] * 3, 2) == [b"x"] * 2
         hubs.append(get_hub_if_exists())
 
     hubs: list[Any] = []
@@ -333,14 +347,41 @@ def test_r1_the_work_behind_the_last_yield_is_done() -> None:
         yield b"promised"
         done.append("committed")
 
-    assert b"".join(_wsgi.kept(body(), lambda: 8)) == b"promised"
+    assert poured(body(), 8) == [b"promised"]
     assert done == ["committed"]
+    assert poured(body(), 0) == []  # HEAD
+    assert done == ["committed"] * 2
 
 
-def test_r1_what_is_too_much_is_told() -> None:
+def test_r1_what_is_too_much_is_not_asked_for() -> None:
+    """One block of it is, and where nothing may be sent at all, that one is told."""
+    blocks = iter([b"", b"four", b"five5", b"six", b"seven"])
+    assert poured(blocks, 6) == [b"", b"four", b"fi"]
+    assert list(blocks) == [b"seven"]
     dropped: list[bytes] = []
-    assert list(_wsgi.kept(iter([b"", b"four", b"five5", b"six"]), lambda: 6, dropped.append)) == [b"", b"four", b"fi"]
-    assert dropped == [b"six"]
+    blocks = iter([b"", b"four", b"five", b"six"])
+    assert poured(blocks, 0, dropped.append) == [b""]
+    assert (dropped, list(blocks)) == ([b"four"], [b"six"])
+
+
+def test_r1_a_body_that_cannot_be_begun_says_it_as_ever() -> None:
+    """A StopIteration of somebody's is no error of a generator of ours."""
+
+    class Stops:
+        def __iter__(self) -> Iterator[bytes]:
+            raise StopIteration
+
+    with pytest.raises(StopIteration):
+        poured(Stops(), 3)
+
+
+class Odd(bytes):
+    def __bool__(self) -> bool:
+        raise RuntimeError("nobody asks bytes whether they are true")
+
+
+def test_r2_of_a_block_only_its_length_is_asked() -> None:
+    assert poured([Odd(b"abc"), 5, None, Odd(b"def")], 4) == [b"abc", 5, None, b"d"]
 
 
 # --- what gunicorn's worker iterates by itself ---
@@ -349,7 +390,7 @@ def test_r1_what_is_too_much_is_told() -> None:
 class _Asking:
     """What gunicorn's Response asks of a request."""
 
-    version, headers = (1, 1), ()
+    version, headers, path, stream = (1, 1), (), "/", Mock(stream_id=1)
 
     def __init__(self, method: str) -> None:
         self.method = method
@@ -363,6 +404,11 @@ class _Stream:
 
     def __init__(self) -> None:
         self.sent = b""
+        self.ended = False
+
+    def end_stream(self, _stream: int, **kwargs: Any) -> bool:
+        self.ended = True
+        return True
 
     def send_response_headers(self, *args: Any, **kwargs: Any) -> bool:
         return True
@@ -372,32 +418,106 @@ class _Stream:
         return True
 
 
-def _given(response: Any, result: Any, length: int) -> None:
-    """As a worker gives what the application returns to ``response``."""
+class _Worker(base_async.AsyncWorker):  # type: ignore[misc]
+    """A worker that serves nobody else; ``told`` is what its hooks are told of."""
 
-    def app(_environ: Any, start_response: Any) -> Any:
-        start_response("200 OK", [("Content-Length", str(length))])
-        return result
+    max_requests, nr, alive = 9, 0, True
 
-    for block in _gunicorn._keeping(app, {}, response.start_response):
-        response.write(block)
-    response.send_headers()
+    def __init__(self, result: Any, length: int) -> None:
+        self.cfg, self.log, self.told = Config(), Mock(), list[Any]()
+        self.cfg.set("post_request", lambda worker, request, environ, response: self.told.append(response))
+
+        def app(_environ: Any, start_response: Any) -> Any:
+            start_response("200 OK", [("Content-Length", str(length))])
+            return result
+
+        self.wsgi = self.app_itself = app
+
+
+@pytest.fixture
+def seam() -> Iterator[None]:
+    gzc.patch_all(only=["gunicorn", "gunicorn-worker"], stdlib=False)
+    yield
+    gzc.unpatch_all()
+
+
+@pytest.fixture
+def served(seam: None, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    """As a worker gives what the application returns to ``response``; what its method has said."""
+
+    def serve(response: Any, result: Any, length: int) -> Any:
+        worker = _Worker(result, length)
+        environ = {"wsgi.file_wrapper": gunicorn.FileWrapper}
+        monkeypatch.setattr(base_async.wsgi, "create", lambda *args, **kwargs: (response, environ))
+        name = "handle_http2_request" if hasattr(response, "stream_id") else "handle_request"
+        rest = [getattr(response, "h2_conn", None)][: name.count("http2")]
+        try:
+            return getattr(worker, name)("listener", response.req, response.sock, ("127.0.0.1", 1), *rest)
+        finally:
+            assert worker.told == [response]
+            assert worker.log.access.call_count == 1
+            assert worker.log.exception.call_count == 0
+            assert worker.wsgi is worker.app_itself
+
+    return serve
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 @pytest.mark.parametrize("wrapped", [True, False])
-def test_r1_over_http2_nothing_is_taken_beyond_the_promise(method: str, wrapped: bool) -> None:
-    """There the worker iterates file wrappers, too."""
+def test_r1_over_http2_nothing_is_taken_beyond_the_promise(
+    served: Callable[..., Any], method: str, wrapped: bool
+) -> None:
+    """There the worker iterates file wrappers, too; the stream is ended, and the connection goes on."""
     http2 = pytest.importorskip("gunicorn.http2.response")
+    errors = pytest.importorskip("gunicorn.http2.errors")
     stream = _Stream()
     response = http2.HTTP2Response(_Asking(method), None, Config(), stream, 1)
-    with Path("/dev/zero").open("rb") as zero:
-        _given(response, gunicorn.FileWrapper(zero) if wrapped else repeat(bytes(8192)), 10_000)
+    with Path("/dev/zero").open("rb") as zero, pytest.raises(errors.HTTP2StreamError, match="promised"):
+        served(response, gunicorn.FileWrapper(zero) if wrapped else repeat(bytes(8192)), 10_000)
     assert stream.sent == (bytes(10_000) if method == "GET" else b"")
+    assert stream.ended
+
+
+@pytest.mark.parametrize("closes", [True, False])
+@pytest.mark.parametrize("length", [0, 5, 25])
+def test_r1_the_workers_loop_ends_and_the_connection_goes_on(
+    served: Callable[..., Any], ends: Ends, length: int, closes: bool
+) -> None:
+    """As after any response: unless the client or the server wants it to end."""
+    here, there = ends.tcp()
+    peer = ends.reading(there)
+    response = gunicorn.Response(_Asking("GET"), here, Config())
+    response.must_close = closes
+    if closes:
+        with pytest.raises(StopIteration):
+            served(response, repeat(b"x" * 10), length)
+    else:
+        assert served(response, repeat(b"x" * 10), length) is True
+    here.close()
+    assert peer.all().partition(b"\r\n\r\n")[2] == b"x" * length
+
+
+def test_r1_what_the_application_writes_by_itself_ends_nothing(served: Callable[..., Any], ends: Ends) -> None:
+    """gunicorn drops what is too much of it, and goes on."""
+    here, there = ends.tcp()
+    peer = ends.reading(there)
+    response = gunicorn.Response(_Asking("GET"), here, Config())
+    done: list[str] = []
+
+    def body() -> Iterator[bytes]:
+        yield b"a" * 5
+        response.write(b"w" * 9)
+        response.write(b"w" * 9)
+        done.append("written")
+
+    assert served(response, body(), 8) is True
+    here.close()
+    assert peer.all().partition(b"\r\n\r\n")[2] == b"aaaaawww"
+    assert done == ["written"]
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-def test_r1_before_gunicorn_dropped_the_body_of_head(ends: Ends, method: str) -> None:
+def test_r1_before_gunicorn_dropped_the_body_of_head(served: Callable[..., Any], ends: Ends, method: str) -> None:
     """Until 26.1 it sent it, and knew nothing of ``_omits_body``."""
     here, there = ends.tcp()
     peer = ends.reading(there)
@@ -410,10 +530,11 @@ def test_r1_before_gunicorn_dropped_the_body_of_head(ends: Ends, method: str) ->
 
         def write(self, arg: bytes) -> None:
             self.send_headers()
+            arg = arg[: self.response_length - self.sent]
             self.sent += len(arg)
             self.sock.sendall(arg)
 
-    response = Old(_Asking(method), here, Config())
-    _given(response, repeat(b"x" * 10), 25)
+    Old.write = _gunicorn_worker.write(Old.write)  # type: ignore[method-assign]
+    assert served(Old(_Asking(method), here, Config()), repeat(b"x" * 10), 25) is True
     here.close()
     assert peer.all().partition(b"\r\n\r\n")[2] == (b"x" * 25 if method == "GET" else b"")

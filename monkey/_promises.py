@@ -1,0 +1,85 @@
+"""What a server writes of a response: as far as was promised, and with turns for others (hard case R1).
+
+Rules of this file: what is iterated is somebody else's, and may never end, never block, and write by itself. Nothing is
+asked of it but its blocks, and of those but their length.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from time import monotonic
+from typing import Any
+
+from . import _turns
+
+#: The largest chunk of a chunked body: what peers take is not for us to find out (uWSGI takes 1 MiB, hard case R10).
+CHUNK = 256 * 1024
+
+
+def rest(result: Iterable[bytes], left: int) -> Iterator[bytes]:
+    """Up to ``left`` bytes of what iterating ``result`` gives from here on, which is not asked for more than that."""
+    if left <= 0:
+        return
+    turn = _turns.NOW
+    for block in result:
+        if block:
+            yield block[:left]
+        left -= len(block)
+        if left <= 0:
+            return
+        if monotonic() >= turn:
+            turn = _turns.give()
+
+
+def pour(
+    result: Iterable[bytes],
+    write: Callable[[bytes], object],
+    left: Callable[[], int | None],
+    surplus: Callable[[bytes], object] | None = None,
+    *,
+    empties: bool = True,
+) -> None:
+    """``write`` what iterating ``result`` gives, until a block comes when nothing is ``left`` of the promise.
+
+    That one block is asked for because behind the last ``yield`` of a generator there may be work to do; so where
+    nothing may be sent at all the first block goes to ``surplus``, and the second ends it. ``left`` is asked for with
+    each block, since a generator calls start_response when it begins, and may write by itself between two blocks; None
+    is no promise, and final. ``empties`` tells whether the server writes empty blocks, too.
+    """
+    bounded, met, turn = True, False, None
+    for block in result:
+        if turn is None:
+            turn = _turns.NOW
+        elif monotonic() >= turn:
+            turn = _turns.give()
+        size = len(block) if type(block) is bytes else _size(block)
+        remaining = left() if bounded and size else size
+        if remaining is None:
+            bounded, remaining = False, size
+        if size and not remaining:
+            if met:
+                return
+            if surplus is not None:
+                surplus(block)
+        elif size > remaining:
+            write(block[:remaining])
+        elif empties or block:
+            write(block)
+        met = met or size > 0
+
+
+def _size(block: Any) -> int:
+    """The length of what is not plainly bytes; 0 of what has none, for which the server has words of its own."""
+    try:
+        return len(block)
+    except Exception:  # noqa: BLE001 - R2
+        return 0
+
+
+def chunks(count: int) -> Iterator[int]:
+    """The sizes of the chunks in which ``count`` bytes go, none of them a crumb at the end."""
+    while count > CHUNK:
+        size = CHUNK if count >= 2 * CHUNK else count // 2
+        yield size
+        count -= size
+    yield count
