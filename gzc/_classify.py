@@ -45,6 +45,8 @@ def source(obj: object, default: Any = _OWN_METHODS) -> Any:
     """
     if issubclass(type(obj), Source):  # ``isinstance`` would ask a proxy for its ``__class__``
         return obj
+    if default is not _OWN_METHODS and sources.find(type(obj)) is None:
+        return default  # servers ask so for every response, and nobody wants to know why
     described = sources.describe(obj)
     if described is None:
         return opaque_source(obj, sources.why(obj)) if default is _OWN_METHODS else default

@@ -237,7 +237,7 @@ class _Register(Generic[_E]):
                 return self._vouch(base, describe) if own else None
         return None
 
-    def _find(self, cls: type) -> _Vouch[_E] | None:
+    def find(self, cls: type) -> _Vouch[_E] | None:
         try:
             hook = getattr(cls, self.dunder, None)  # it may be added to a class, and taken away again
         except Exception:  # noqa: BLE001 - a metaclass that answers so
@@ -251,7 +251,7 @@ class _Register(Generic[_E]):
 
     def vouch(self, obj: object) -> _Vouch[_E] | None:
         """Who vouches for ``obj``; None if nobody does, or an override takes that back."""
-        found = self._find(type(obj))
+        found = self.find(type(obj))
         why = "which nobody vouches for" if found is None else found.override(obj)
         if not why:
             return found

@@ -212,6 +212,8 @@ class _Recognizing(type):
     """Of a file wrapper: what is described as a part of a file is an instance, too."""
 
     def __instancecheck__(cls, instance: object) -> bool:
+        if type(instance) in _wsgi.PLAIN:
+            return False  # nearly all of them, and to ask has its price
         return isinstance(instance, cls.__base__ or cls) or _wsgi.described(instance) is not None
 
 

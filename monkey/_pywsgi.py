@@ -48,7 +48,9 @@ def process_result(original: Method) -> Method:
             return _iterate(self)
         if type(self.result) is list and _is_kept_by(self, self.result):
             return original(self)
-        wrapped = _is_wrapped(self)
+        wrapped = id(self.environ.get("wsgi.file_wrapper")) in map(
+            id, type(self.result).__mro__
+        )  # ``==`` may be theirs
         bodiless = self.command == "HEAD" or self.code in (204, 304) or 100 <= self.code < 200
         if wrapped and not bodiless and (short := _short(self)) is not None:
             return _send_small(self, short)
@@ -115,19 +117,16 @@ def _left(handler: Any, bodiless: bool) -> Callable[[], int | None]:
             return None
         if bodiless:
             return 0
-        if handler.provided_content_length is None or not _writes_as_pywsgi_does(handler):
-            return None  # else what the application writes by itself is not known
+        if handler.provided_content_length is None:
+            return None
+        if handler.headers_sent and not _writes_as_pywsgi_does(handler):
+            return None  # what the application writes by itself is not known
         promised = _promise(handler, None)
         if handler.headers_sent and promised is not None:  # from now on pywsgi counts the body, and nothing else
             end = handler.response_length + promised
         return promised
 
     return left
-
-
-def _is_wrapped(handler: Any) -> bool:
-    """Whether the application used the server's file wrapper."""
-    return _wsgi.is_a(handler.result, handler.environ.get("wsgi.file_wrapper"))
 
 
 def _writes_as_pywsgi_does(handler: Any) -> bool:
@@ -140,7 +139,8 @@ def _promise(handler: Any, source: Any) -> int | None:
         return None  # also beside a Content-Length, which clients then ignore (RFC 9112, 6.3)
     if handler.provided_content_length is not None:
         try:
-            return max(0, int(handler.provided_content_length) - _written(handler))
+            written = _written(handler) if handler.headers_sent else 0
+            return max(0, int(handler.provided_content_length) - written)
         except ValueError:
             return None
     # An empty file is left to iteration, and one of which the size is a claim, as in /proc and on FUSE (R3).
@@ -157,9 +157,7 @@ def _frames_itself(handler: Any) -> bool:
 
 
 def _written(handler: Any) -> int:
-    """The bytes of the body that the application has written by itself: all that went out but the headers."""
-    if not handler.headers_sent:
-        return 0
+    """The bytes of the body that have been written: all that went out but the headers."""
     head = len(b"HTTP/1.1 \r\n\r\n") + len(handler.status)
     head += sum(len(name) + len(value) + len(b": \r\n") for name, value in handler.response_headers)
     return int(handler.response_length) - head
@@ -197,7 +195,7 @@ def _short(handler: Any) -> int | None:
     if handler.headers_sent or handler.provided_content_length is None:
         return None
     promised = _promise(handler, None)
-    if promised is None or promised > gzc.config.small or not _writes_as_pywsgi_does(handler):
+    if promised is None or promised > gzc.config.small or not _seam.is_own(handler, "gevent.pywsgi", *_WRITERS):
         return None
     return promised if _wsgi.is_at_hand(getattr(handler.result, "filelike", None)) else None
 

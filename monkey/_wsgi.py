@@ -37,7 +37,7 @@ BLOCK = 64 * 1024
 MORE = getattr(socket, "MSG_MORE", 0)
 
 #: Results that nobody has to be asked about: nearly all of them.
-_PLAIN = frozenset({list, tuple, GeneratorType})
+PLAIN = frozenset({list, tuple, GeneratorType})
 
 #: Files whose bytes are there when they are asked for, and what the buffered ones of them have below.
 _AT_HAND: frozenset[Any] = frozenset(
@@ -64,13 +64,13 @@ def below(result: object) -> Any:
     A file is no such class: iterated it gives lines, and Django's begins anew.
     """
     cls = type(result)
-    source = None if cls in _PLAIN else gzc.source(result, None)
+    source = None if cls in PLAIN else gzc.source(result, None)
     return None if source is None or hasattr(cls, "read") else source
 
 
 def described(result: object) -> Any:
     """The part of a regular file that iterating ``result`` gives; None where only iteration will do."""
-    return None if type(result) in _PLAIN else _file(below, result)
+    return None if type(result) in PLAIN else _file(below, result)
 
 
 def plain(file: object) -> Any:
@@ -113,11 +113,6 @@ def go_back(file: Any, to: Any) -> None:
         file.seek(to)
     except Exception:  # noqa: BLE001 - R2
         return
-
-
-def is_a(result: object, wrapper: object) -> bool:
-    """Whether ``result`` is a ``wrapper`` by its type alone; ``in`` would ask its metaclass whether they are equal."""
-    return id(wrapper) in map(id, type(result).__mro__)
 
 
 def small_body(wrapper: Any, promised: int) -> bytes:

@@ -39,7 +39,7 @@ def sendfile(original: Method) -> Method:
 
     @wraps(original)
     def sendfile(self: Any) -> bool:
-        wrapped = _wsgi.is_a(self.result, self.wsgi_file_wrapper)
+        wrapped = id(self.wsgi_file_wrapper) in map(id, type(self.result).__mro__)  # ``==`` may be somebody's
         small = _small(self) if wrapped else None
         if small is not None:
             return _send_small(self, small)

@@ -252,7 +252,7 @@ MUTANTS = (
         "makefile above TLS is not bypassed (O10, M9)",
         "gzc/_classify.py",
         "        vouch = register.vouch(sock)\n",
-        "        vouch = register._find(type(sock))\n",
+        "        vouch = register.find(type(sock))\n",
         *("machine", "m9_"),
     ),
     _mutant(

@@ -115,3 +115,34 @@ def test_a_choice_made_by_a_call_before_stays(folder: Folder) -> None:
 def test_a_wrong_choice_is_told_and_no_worker_serves_in_silence(folder: Folder) -> None:
     with pytest.raises(AssertionError, match="unknown seam nonsense"):
         Gunicorn("both:app", folder.path, "-k", "egg:gzc#gevent", stock=True, env={"GZC_SKIP": "nonsense"})
+
+
+HOOKS = """
+import sys
+
+def post_worker_init(worker):
+    given = worker.wsgi
+    worker.log.info("found the app: %s", given is sys.modules["both"].app)
+    def middleware(environ, start_response):
+        environ["gzc.test"] = "seen"
+        return given(environ, start_response)
+    worker.wsgi = middleware
+    assert worker.wsgi is middleware
+
+def post_request(worker, req, environ, resp):
+    worker.log.info("after %s", environ.get("gzc.test"))
+"""
+
+
+@pytest.mark.slow
+def test_hooks_find_the_programs_own_application(folder: Folder) -> None:
+    """As it was loaded, with its attributes; what a hook puts in its place is called once for each request."""
+    config = folder.path / "hooks.py"
+    config.write_text(HOOKS)
+    options = ("-k", "gevent", "-c", str(config), "--log-level", "info")
+    with Gunicorn("both:app", folder.path, *options, env={"GZC": "1"}) as server:
+        server.errors.wait_for("found the app: True")
+        name, content = folder.sized(42)
+        with server.connect() as client:
+            assert client.get(f"/file/{name}").body == content
+        server.errors.wait_for("after seen")

@@ -36,7 +36,7 @@ ENOUGH = 8 * MIB  # of what never ends: more than the buffers between server and
 
 STACKS = ["gevent", "gevent_pywsgi", "pywsgi", "patched-pywsgi", "wsgiref"]
 FINITE = ["plain", "own", "list", "finite", "file"]
-ENDLESS = ["zero", "sparse", "reader", "generator", "iterable"]
+ENDLESS = ["zero", "sparse", "reader", "generator", "iterable", "sequence"]
 BODIES = [*FINITE, *ENDLESS]
 UNCOUNTED = ("plain", "zero", "file")  # nobody sees what is read of them
 PROMISES = [0, 1, SMALL, SMALL + 1, 150_000]

@@ -27,6 +27,7 @@ from django.core.files import File
 from gevent import pywsgi
 from gevent import socket as gsocket
 from gevent import ssl as gssl
+from gevent.event import Event
 from gunicorn.config import Config
 from gunicorn.http import wsgi as gunicorn
 
@@ -196,6 +197,24 @@ def test_r2_a_range_of_what_refuses_to_seek_is_read(name: str, refused: str) -> 
 
     assert b"".join(werkzeug.wsgi._RangeWrapper(wrapped(), 100_000, 1000)) == content[100_000:101_000]
     assert b"".join(wrapped().app_iter_range(100_000, 101_000)) == content[100_000:101_000]
+
+
+class Rewinding(io.BytesIO):
+    """Says that it cannot seek; its ``seek`` without a number goes to the beginning."""
+
+    def seekable(self) -> bool:
+        return False
+
+    def seek(self, offset: int | None = None, whence: int = 0) -> int:  # type: ignore[override]
+        return super().seek(offset or 0, whence)
+
+
+@pytest.mark.parametrize("name", ["pywsgi", "gunicorn", "wsgiref"])
+def test_r2_what_has_no_position_is_not_asked_to_go_there(name: str) -> None:
+    content = payload(SIZE)
+    file = Rewinding(content)
+    file.read(10)
+    assert b"".join(werkzeug.wsgi._RangeWrapper(WRAPPERS[name](file), 1000, 99)) == content[1010:1109]
 
 
 class Shouting(gunicorn.FileWrapper):  # type: ignore[misc]
@@ -535,6 +554,39 @@ def test_head_of_what_is_no_file_has_plain_pywsgis_headers_alone(
         assert mine == head + b"\r\n\r\n"
 
 
+def framing(start_response: Start, blocks: Any) -> Any:
+    start_response("200 OK", [("Content-Length", "5"), ("Transfer-Encoding", "chunked")])
+    return blocks
+
+
+@pytest.mark.parametrize("kind", [list, iter])
+def test_a_body_that_the_application_frames_is_not_cut(kind: Any) -> None:
+    """Also beside a Content-Length: clients go by the Transfer-Encoding then (RFC 9112, 6.3)."""
+    chunks = [b"5\r\nabcde\r\n", b"0\r\n\r\n"]
+    whole = responses(lambda environ, start: framing(start, kind(chunks)), ("/", "GET", "1.1"))
+    assert whole.partition(b"\r\n\r\n")[2] == b"".join(chunks)
+
+
+def writes_between(start_response: Start) -> Iterator[bytes]:
+    write = start_response("200 OK", [("Content-Length", "12")])
+    yield b"a" * 5
+    write(b"w" * 5)
+    yield b"b" * 5
+
+
+def test_r1_what_the_application_writes_between_two_blocks_counts(ends: Ends) -> None:
+    """The next response begins where the promise of this one ends."""
+
+    def app(environ: dict[str, Any], start_response: Start) -> Any:
+        if environ.get("PATH_INFO") == "/last":
+            return saying(start_response, "200 OK", b"last")
+        return writes_between(start_response)
+
+    whole = responses(app, ("/", "GET", "1.1"), ("/last", "GET", "1.1"))
+    assert whole.partition(b"\r\n\r\n")[2].startswith(b"aaaaawwwwwbbHTTP/1.1 200 OK\r\n")
+    assert Handler(ends).answer(app)[1] == b"aaaaawwwwwbb"
+
+
 class Generous(io.BytesIO):
     """Gives more than it is asked for."""
 
@@ -755,18 +807,19 @@ class Handler(handlers.SimpleHandler):
     wsgi_file_wrapper = wsgiref_util.FileWrapper
 
     def __init__(self, ends: Ends, method: str = "GET") -> None:
-        self._sock, there = ends.tcp()
-        self._peer = ends.reading(there)
+        self._sock, self.peer = ends.tcp()
+        self._ends = ends
         environ = {"REQUEST_METHOD": method, "SERVER_PROTOCOL": "HTTP/1.0"}
         self.log = io.StringIO()
         self._stream = self._sock.makefile("wb")
         super().__init__(io.BytesIO(), self._stream, self.log, environ)
 
     def answer(self, app: Application) -> tuple[bytes, bytes]:
+        arriving = self._ends.reading(self.peer)
         self.run(app)
         self._stream.close()
         self._sock.close()
-        head, _, body = self._peer.all().partition(b"\r\n\r\n")
+        head, _, body = arriving.all().partition(b"\r\n\r\n")
         return head, body
 
 
@@ -899,6 +952,104 @@ def test_headers_come_before_the_body_whoever_sends_them(ends: Ends, kind: type[
     assert body == content
     assert b"X-Some: thing" in head
     assert head.startswith(b"HTTP/1.1 200 OK" if kind is gunicorn.Response else b"signed by %d\nHTTP/1.1 200" % number)
+
+
+def responding(ends: Ends, size: int) -> tuple[Any, Any]:
+    """A response of gunicorn's that has promised ``size`` bytes, and its peer."""
+    here, there = ends.tcp()
+    response = gunicorn.Response(_Request(), here, Config())
+    response.start_response("200 OK", [("Content-Length", str(size))])
+    return response, there
+
+
+@pytest.mark.parametrize("size", [42, SIZE])
+def test_gunicorn_leaves_a_file_where_it_was_if_it_has_a_descriptor(ends: Ends, size: int) -> None:
+    """And others where reading left them."""
+    content = payload(size)
+    for file, at in ((ends.file(content), 0), (io.BytesIO(content), size)):
+        response, there = responding(ends, size)
+        peer = ends.reading(there)
+        response.write_file(gunicorn.FileWrapper(file))
+        response.sock.close()
+        assert peer.all().partition(b"\r\n\r\n")[2] == content
+        assert file.tell() == at
+
+
+class Proxy:
+    """Transparent, as a tracer's: ``__class__`` is that of what is below (wrapt)."""
+
+    def __init__(self, below: Any) -> None:
+        self.__dict__["_below"] = below
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._below, name)
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._below)
+
+    @property
+    def __class__(self) -> Any:
+        return type(self._below)
+
+
+@pytest.mark.parametrize("size", [42, SIZE])
+def test_a_proxy_of_a_file_wrapper_is_one_to_gunicorn(ends: Ends, size: int) -> None:
+    """It asks ``isinstance``, and sends the file below."""
+    content = payload(size)
+    response, there = responding(ends, size)
+    peer = ends.reading(there)
+    wrapper = gunicorn.base_environ(Config())["wsgi.file_wrapper"]
+    proxy = Proxy(wrapper(ends.file(content)))
+    assert isinstance(proxy, wrapper)
+    with gzc.trace() as trace:
+        response.write_file(proxy)
+    response.sock.close()
+    assert peer.all().partition(b"\r\n\r\n")[2] == content
+    assert trace.bytes["sendfile"] == (size if size > gzc.config.small else 0)
+
+
+class Slow:
+    """A reader of somebody's own with a position, whose next block comes when the last one has arrived."""
+
+    def __init__(self, there: Any) -> None:
+        self._there, self._arrived, self.given = there, b"", 0
+        self.done = Event()
+
+    def read(self, size: int = -1) -> bytes:
+        while len(self._arrived.partition(b"\r\n\r\n")[2]) < self.given * 1000:
+            self._arrived += self._there.recv(1 << 16)
+        if self.given == 3:
+            self.done.set()
+        self.given += 1
+        return b"x" * 1000 if self.given <= 4 else b""
+
+    def tell(self) -> int:
+        return self.given * 1000
+
+    def seek(self, *args: int) -> None:
+        pass
+
+
+def test_what_somebodys_reader_gives_is_sent_at_once(ends: Ends) -> None:
+    """Also of a small body, in every server: it may have to be waited for, whatever position it tells."""
+
+    def app(environ: dict[str, Any], start_response: Start) -> Any:
+        start_response("200 OK", [("Content-Length", "4000")])
+        return environ["wsgi.file_wrapper"](slow)
+
+    response, there = responding(ends, 4000)
+    with gevent.Timeout(PATIENCE):
+        response.write_file(gunicorn.FileWrapper(slow := Slow(there)))
+        assert slow.done.is_set()
+    server = ends.keep(Server(app))
+    slow = Slow(server.client)
+    server.ask()
+    assert slow.done.wait(PATIENCE)
+    handler = Handler(ends)
+    slow = Slow(handler.peer)
+    with gevent.Timeout(PATIENCE):
+        handler.run(app)
+        assert slow.done.is_set()
 
 
 class _Framing(gunicorn.Response):

@@ -61,6 +61,21 @@ class Closing:
         pass
 
 
+class Sequence:
+    """The old protocol: `__getitem__` alone, which never raises IndexError; and a metaclass that answers nothing."""
+
+    class _Mute(type):
+        def __getattr__(cls, name: str) -> Any:
+            raise RuntimeError(f"{name} is not for you")
+
+    def __getitem__(self, index: int) -> bytes:
+        return _counted(PIECE)
+
+
+class Mute(Sequence, metaclass=Sequence._Mute):
+    pass
+
+
 def _generator(blocks: Iterable[bytes]) -> Iterator[bytes]:
     for block in blocks:
         yield _counted(block)
@@ -81,6 +96,7 @@ WRAPPED: dict[str, Callable[[], Any]] = {
 BARE: dict[str, Callable[[], Iterable[bytes]]] = {
     "generator": lambda: _generator(cycle([PIECE])),
     "iterable": lambda: Closing(cycle([PIECE])),
+    "sequence": Mute,
     "list": lambda: [_counted(PIECE)] * 20,
     "finite": lambda: _generator([PIECE] * 20),
     "file": lambda: _open("promised.bin"),
