@@ -48,9 +48,8 @@ def process_result(original: Method) -> Method:
             return _iterate(self)
         if type(self.result) is list and _is_kept_by(self, self.result):
             return original(self)
-        wrapped = id(self.environ.get("wsgi.file_wrapper")) in map(
-            id, type(self.result).__mro__
-        )  # ``==`` may be theirs
+        wrapper = self.environ.get("wsgi.file_wrapper")
+        wrapped = id(wrapper) in map(id, type(self.result).__mro__)  # ``==`` may be somebody's
         bodiless = self.command == "HEAD" or self.code in (204, 304) or 100 <= self.code < 200
         if wrapped and not bodiless and (short := _short(self)) is not None:
             return _send_small(self, short)

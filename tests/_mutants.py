@@ -523,26 +523,26 @@ MUTANTS = (
     _mutant(
         "a promise ends what is iterated (R1)",
         *(
-            "gzc/monkey/_wsgi.py",
-            "                surplus(block)\n            return\n",
-            "                surplus(block)\n",
+            "gzc/monkey/_promises.py",
+            "            if met:\n                return\n",
+            "",
         ),
         *("promises", "what_is_too_much or length_bounds"),
     ),
     _mutant(
         "a promise bounds the last block (R1)",
         *(
-            "gzc/monkey/_wsgi.py",
-            "            yield block[:left]\n            left = max",
-            "            yield block\n            left = max",
+            "gzc/monkey/_promises.py",
+            "            write(block[:remaining])\n",
+            "            write(block)\n",
         ),
-        *("promises", "length_bounds"),
+        *("promises", "what_is_too_much or length_bounds"),
     ),
     _mutant(
         "the work behind the last yield is done (R1)",
-        "gzc/monkey/_wsgi.py",
-        "            left = max(0, left - len(block))\n",
-        "            left = max(0, left - len(block))\n            if not left:\n                return\n",
+        "gzc/monkey/_promises.py",
+        "            if met:\n                return\n",
+        "            return\n",
         *("promises", "last_yield"),
     ),
     _mutant(
@@ -557,10 +557,69 @@ MUTANTS = (
     ),
     _mutant(
         "what gunicorn's worker iterates ends with the promise (R1)",
-        "gzc/monkey/_gunicorn.py",
-        "gunicorn.FileWrapper) else _Kept(result, response)",
-        "gunicorn.FileWrapper) else result",
+        "gzc/monkey/_gunicorn_worker.py",
+        "                _end(self, arg)\n",
+        "                pass\n",
         *("promises", "length_bounds and gevent-generator"),
+    ),
+    _mutant(
+        "what an application writes by itself ends no loop of the worker's (R1)",
+        "gzc/monkey/_gunicorn_worker.py",
+        "    if loop.f_back is not None and loop.f_back.f_code in _CATCHING:\n",
+        "    if True:\n",
+        *("promises", "writes_by_itself"),
+    ),
+    _mutant(
+        "what an application writes between two blocks counts (R1)",
+        *("gzc/monkey/_pywsgi.py", "return max(0, end - int(handler.response_length))", "return end"),
+        *("wsgi_seams", "between_two"),
+    ),
+    _mutant(
+        "a body that the application frames is not cut",
+        *("gzc/monkey/_pywsgi.py", "    if _frames_itself(handler):\n", "    if False:\n"),
+        *("wsgi_seams", "application_frames"),
+    ),
+    _mutant(
+        "what somebody's reader gives is sent at once",
+        *(
+            "gzc/monkey/_wsgi.py",
+            'return type(file) in _AT_HAND and type(getattr(file, "raw", None)) in _RAW and position',
+            "return position",
+        ),
+        *("wsgi_seams", "somebodys_reader"),
+    ),
+    _mutant(
+        "gunicorn leaves a file without a descriptor where reading left it",
+        *(
+            "gzc/monkey/_gunicorn.py",
+            'return _wsgi.position(filelike) if sys.modules["gunicorn.util"].has_fileno(filelike) else None',
+            "return _wsgi.position(filelike)",
+        ),
+        *("wsgi_seams", "leaves_a_file"),
+    ),
+    _mutant(
+        "what has no position is not asked to go there (R2)",
+        *("gzc/monkey/_wsgi.py", "        return False  # ``seek(None)`` is not asked", "        pass  #"),
+        *("wsgi_seams", "no_position"),
+    ),
+    _mutant(
+        "chunks of a program's own are what is saved",
+        *("gzc/monkey/_saving.py", 'if not _seam.is_own(content, "django.core.files.base", "chunks"):', "if False:"),
+        *("saving_seams", "programs_own"),
+    ),
+    _mutant(
+        "a method that was put into an object is called",
+        *("gzc/monkey/_seam.py", "if method.__self__ is not obj or (", "if (False or "),
+        *("saving_seams", "programs_own"),
+    ),
+    _mutant(
+        "who reads the blocks of an upload sees them (O9)",
+        *(
+            "gzc/monkey/_http_client.py",
+            '_send_is_known(connection) and _seam.is_own(connection, "http.client", "_read_readable")',
+            "_send_is_known(connection)",
+        ),
+        *("client_uploads", "who_wants"),
     ),
     _mutant(
         "of what a read gives too much nothing is sent (R1)",
@@ -595,7 +654,7 @@ MUTANTS = (
     ),
     _mutant(
         "no chunk is larger than peers take (R10)",
-        *("gzc/monkey/_wsgi.py", "    while count > CHUNK:\n", "    while False:\n"),
+        *("gzc/monkey/_promises.py", "    while count > CHUNK:\n", "    while False:\n"),
         *("framing", "r10_"),
     ),
     _mutant(
