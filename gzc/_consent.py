@@ -32,10 +32,7 @@ METHODS = {
         *("read", "readinto", "read1", "readinto1", "readall", "readline", "peek", "__iter__", "__next__"),
         *("readable", *_ASKED),
     ),
-    _hub.WRITE: (
-        *("send", "sendall", "sendmsg", "sendto", "write", "writelines", "writeall"),
-        *("writable", *_ASKED),
-    ),
+    _hub.WRITE: ("send", "sendall", "sendmsg", "sendto", "write", "writelines", "writeall", "writable", *_ASKED),
 }
 
 _BOUND = (BuiltinMethodType, MethodType)
@@ -219,10 +216,8 @@ class _Register(Generic[_E]):
         standing: tuple[object, ...] = pristine if len(names) > 1 else (pristine,) if names else ()
         below = [_below_seam(method) for method in standing]  # seams of gzc's own come and go
         if unknown or any(below):
-            pristine = tuple(
-                under or (None if name in unknown else method)
-                for name, method, under in zip(names, standing, below, strict=True)
-            )
+            known = (None if name in unknown else method for name, method in zip(names, standing, strict=True))
+            pristine = tuple(under or method for under, method in zip(below, known, strict=True))
         absent = frozenset(methods).difference(names) if inner else frozenset()
         declining = declining or "which describes nothing below it"
         return _Vouch(cls, describe, frozenset(methods), methods, inner, declining, absent, names, pristine, look)
