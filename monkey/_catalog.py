@@ -85,7 +85,7 @@ SEAMS = (
     Seam(
         "gunicorn-worker",
         why="a worker iterates to the end, beyond the promised length, and with no turn for anybody else",
-        reaches="responses of gunicorn's gevent worker that are no files: generators, iterators; also over HTTP/2",
+        reaches="responses of gunicorn's gevent worker that are no files: generators, iterators; since 27 over HTTP/2",
         rows=_gunicorn_worker.ROWS,
     ),
     Seam(

@@ -91,7 +91,8 @@ def handle_request(original: Method) -> Method:
 
 
 ROWS = (
-    Row("gunicorn.http.wsgi", "Response.write", write, knows=frozenset({"send_headers", "response_length", "sent"})),
+    # Under the worker's own name for the module, which arrives before the worker's does.
+    Row(_WORKER, "wsgi.Response.write", write, knows=frozenset({"send_headers", "response_length", "sent"})),
     Row(
         *(_WORKER, "AsyncWorker.handle_request", handle_request),
         knows=frozenset({"wsgi", "start_response", "write", "write_file", "close", "should_close", "post_request"}),
