@@ -568,10 +568,12 @@ def test_a_body_that_the_application_frames_is_not_cut(kind: Any) -> None:
 
 
 def writes_between(start_response: Start) -> Iterator[bytes]:
-    write = start_response("200 OK", [("Content-Length", "12")])
+    write = start_response("200 OK", [("Content-Length", "14")])
     yield b"a" * 5
     write(b"w" * 5)
-    yield b"b" * 5
+    yield b"b"
+    write(b"w")
+    yield b"c" * 5
 
 
 def test_r1_what_the_application_writes_between_two_blocks_counts(ends: Ends) -> None:
@@ -583,8 +585,8 @@ def test_r1_what_the_application_writes_between_two_blocks_counts(ends: Ends) ->
         return writes_between(start_response)
 
     whole = responses(app, ("/", "GET", "1.1"), ("/last", "GET", "1.1"))
-    assert whole.partition(b"\r\n\r\n")[2].startswith(b"aaaaawwwwwbbHTTP/1.1 200 OK\r\n")
-    assert Handler(ends).answer(app)[1] == b"aaaaawwwwwbb"
+    assert whole.partition(b"\r\n\r\n")[2].startswith(b"aaaaawwwwwbwccHTTP/1.1 200 OK\r\n")
+    assert Handler(ends).answer(app)[1] == b"aaaaawwwwwbwcc"
 
 
 class Generous(io.BytesIO):
