@@ -26,14 +26,13 @@ from unittest.mock import Mock
 import gevent
 import pytest
 from gevent import monkey
-from gevent.fileobject import FileObjectPosix
 from gevent.threadpool import ThreadPool
 
 import gzc
 from gzc import _disk, _file_sinks, _stats, _syscalls
 
 from . import _fuse
-from ._ends import MIB, PATIENCE, Ends, Ticker, arrives, open_fds_unchanged, payload
+from ._ends import MIB, PATIENCE, Ends, PlainFileObject, Ticker, arrives, open_fds_unchanged, payload
 from ._figures import count as counted
 from ._pairs import HEAD, SINKS, SOURCES, Scripted, raised
 
@@ -980,7 +979,7 @@ def test_g1_a_file_that_is_closed_while_its_job_waits_gives_nobody_elses_bytes(
     path, secret = ends.path(b"p" * MIB), ends.path(b"S" * MIB)
     buffering = 0 if "unbuffered" in opened else -1
     file: Any = (
-        FileObjectPosix(str(path), "rb", bufsize=buffering) if "Object" in opened else path.open("rb", buffering)
+        PlainFileObject(str(path), "rb", bufsize=buffering) if "Object" in opened else path.open("rb", buffering)
     )
     fd = file.fileno()
     sock, there = ends.unix()
