@@ -191,7 +191,8 @@ class Job:
         except OSError as exc:  # EAGAIN is no news; raised here, gevent would print it
             if not _syscalls.struck(exc):
                 self.result = 0
-            return exc
+            # Its traceback has this frame, and so the call's pipe; where nobody waits any more, in a cycle with itself.
+            return exc.with_traceback(None)
         else:
             self.result = answer if isinstance(answer, int) else 0
             return answer

@@ -338,8 +338,8 @@ def python(code: str, *args: object, env: Mapping[str, str] | None = None, prefi
     return done.stdout
 
 
-def own_descriptors() -> set[str]:
-    """Descriptors open now that are not gzc's idle pipes, once those that a copy has given up are closed.
+def own_descriptors() -> dict[str, str]:
+    """Descriptors open now, and of what, that are not gzc's idle pipes, once those that a copy has given up are closed.
 
     An interrupted copy on slow storage does not wait for that, and a lock keeps one open. What a thread has that hangs
     on storage is not waited for.
@@ -348,15 +348,22 @@ def own_descriptors() -> set[str]:
         while _lending._kept or any(one._open and _lending.RUN in one._users for one in list(_lending._all)):
             gevent.sleep(0.01)
     idle = {str(fd) for pipe in _pipe._idle for fd in (pipe.reader, pipe.writer)}
-    return {fd for fd in os.listdir("/proc/self/fd") if fd not in idle and os.path.exists(f"/proc/self/fd/{fd}")}
+    found: dict[str, str] = {}
+    for fd in set(os.listdir("/proc/self/fd")) - idle:
+        with contextlib.suppress(FileNotFoundError):  # that of the folder itself
+            found[fd] = os.readlink(f"/proc/self/fd/{fd}")
+    return found
 
 
-def descriptors_are(before: set[str]) -> None:
+def descriptors_are(before: dict[str, str]) -> None:
     """The same descriptors are open as before, once a thread that is just closing one has done so."""
     with gevent.Timeout(PATIENCE, False):
-        while own_descriptors() != before:
+        while own_descriptors().keys() != before.keys():
             gevent.sleep(0.01)
-    assert own_descriptors() == before
+    after = own_descriptors()
+    opened = [f"{fd}: {after[fd]}" for fd in after.keys() - before]
+    closed = [f"{fd}: {before[fd]}" for fd in before.keys() - after]
+    assert after.keys() == before.keys(), f"opened {opened}, closed {closed}"
 
 
 @contextlib.contextmanager

@@ -10,6 +10,7 @@ after 500 ms, and a hub that waited for it would show gaps of at least that.
 
 import contextlib
 import errno
+import gc
 import io
 import itertools
 import logging
@@ -18,6 +19,7 @@ import subprocess
 import sys
 import time
 import types
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -75,6 +77,10 @@ def fuse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with mounted(tmp_path_factory.mktemp("fuse")) as mountpoint:
         yield mountpoint
         counted("misbehaviours of a FUSE file system", int((mountpoint / "misbehaved").read_text()))
+    # What hung is back now: other tests are to find closed what it had.
+    with gevent.Timeout(PATIENCE):
+        getattr(gevent.get_hub(), _disk._ATTRIBUTE).join()
+        gevent.sleep(0.001)  # the hub hears of it
 
 
 class Held:
@@ -325,6 +331,39 @@ def test_a_read_that_hangs_has_moved_nothing(ends: Ends, fuse: Path, short_grace
         transfer.run()
     assert transfer.exact
     assert transfer.moved == source.tell() == len(sink) == 0
+
+
+def test_a_call_that_nobody_waits_for_any_more_keeps_nothing_once_it_is_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its error had a traceback with the call's pipe in it, in a cycle: three pipes were open until a collection."""
+    monkeypatch.setattr(gzc.config, "disk_grace", 0.01)
+
+    class Pipe:
+        pass
+
+    back = monkey.get_original("threading", "Event")()
+
+    def splice(_: Pipe) -> None:
+        back.wait(PATIENCE)
+        raise OSError(errno.EIO, "a disk that comes back broken")
+
+    pipe = Pipe()
+    kept = weakref.ref(pipe)
+    gc.collect()
+    gc.disable()
+    try:
+        job = _disk.Job()
+        with contextlib.suppress(gevent.Timeout), gevent.Timeout(0.01):
+            job.run(splice, pipe)
+        del pipe, job
+        assert kept() is not None, "the call has it"
+        back.set()
+        with gevent.Timeout(PATIENCE):
+            while kept() is not None:
+                gevent.sleep(0.01)
+    finally:
+        gc.enable()
 
 
 @pytest.mark.root

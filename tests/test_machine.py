@@ -586,7 +586,8 @@ def test_tunnels_of_which_one_half_has_ended_keep_no_buffer(ends: Ends) -> None:
     finally:
         tracemalloc.stop()
     held = own.statistics("lineno")
-    assert 0 < sum(line.size for line in held) < 100 * 16 * 1024, held[:3]  # with buffers 65 KiB each
+    # 6 KiB each, and up to 19 under Python 3.10, whose frames lie on stacks that greenlet copies; with buffers 65.
+    assert 0 < sum(line.size for line in held) < 100 * 32 * 1024, held[:3]
     for _, far in pairs:
         far[0].shutdown(native.SHUT_WR)
     gevent.joinall(running, timeout=PATIENCE)
