@@ -27,12 +27,6 @@ SIZE = 64 * MIB
 MOST = 12 * MIB
 
 
-@pytest.fixture
-def ends(tmp_path: Path) -> Iterator[Ends]:
-    with Ends(tmp_path) as made:
-        yield made
-
-
 @pytest.fixture(autouse=True)
 def traced() -> Iterator[None]:
     """From before anything is made: memory that is resized later counts as new else."""

@@ -7,7 +7,6 @@ held beside the bytes and the mechanism.
 import io
 import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import bottle
@@ -68,12 +67,6 @@ def a_file(content=CONTENT, name="file"):
 
 def program(code: str) -> None:
     run_program(code, env={"GZC": "1"}, prelude=TOOLS)
-
-
-@pytest.fixture
-def ends(tmp_path: Path) -> Iterator[Ends]:
-    with Ends(tmp_path) as made:
-        yield made
 
 
 @pytest.fixture
