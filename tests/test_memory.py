@@ -289,6 +289,8 @@ def test_m22_a_signal_handler_finds_a_bytesio_where_it_was() -> None:
                     raise Strike
             return trace
 
+        # Python 3.12 asks when tracing begins whether any frame wants instructions (gh-103615).
+        sys._getframe().f_trace_opcodes = True
         sys.settrace(trace)
         try:
             gzc.explain(source, bytearray())

@@ -333,6 +333,8 @@ def test_m22_a_signal_handler_leaves_no_duplicate_behind(ends: Ends, monkeypatch
             return trace
 
         with ends.path(b"").open("wb") as sink:
+            # Python 3.12 asks when tracing begins whether any frame wants instructions (gh-103615).
+            sys._getframe().f_trace_opcodes = True
             sys.settrace(trace)
             try:
                 gzc.copy(b"x" * 200_000, sink)
