@@ -189,8 +189,9 @@ class Job:
         try:
             answer = call(*args)
         except OSError as exc:  # EAGAIN is no news; raised here, gevent would print it
-            if not _syscalls.struck(exc):
-                self.result = 0
+            if _syscalls.struck(exc):  # here, without a thread; its traceback is what tells so
+                return exc
+            self.result = 0
             # Its traceback has this frame, and so the call's pipe; where nobody waits any more, in a cycle with itself.
             return exc.with_traceback(None)
         else:

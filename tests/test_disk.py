@@ -15,6 +15,7 @@ import io
 import itertools
 import logging
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -364,6 +365,29 @@ def test_a_call_that_nobody_waits_for_any_more_keeps_nothing_once_it_is_back(
                 gevent.sleep(0.01)
     finally:
         gc.enable()
+
+
+def test_an_error_of_a_signal_handler_is_known_as_such_where_no_thread_is_to_be_had(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It strikes the call in the hub then, and its traceback is what tells it from the kernel's word."""
+
+    def refuse(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    def handler(*_: object) -> None:
+        raise TimeoutError("of the program's own")
+
+    monkeypatch.setattr(ThreadPool, "spawn", refuse)
+    before = signal.signal(signal.SIGUSR1, handler)
+    job = _disk.Job()
+    try:
+        with pytest.raises(TimeoutError) as caught:
+            job.run(signal.raise_signal, signal.SIGUSR1)
+        assert _syscalls.struck(caught.value)
+        assert job.result is None, "what the call had done nobody knows"
+    finally:
+        signal.signal(signal.SIGUSR1, before)
 
 
 @pytest.mark.root
