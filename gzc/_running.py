@@ -6,10 +6,14 @@ Rules of this file: it looks, and touches nothing.
 from __future__ import annotations
 
 import math
+from heapq import nsmallest
+from operator import attrgetter
 from time import monotonic
 from typing import NamedTuple
 
 from ._stats import Tally, under_way
+
+_BEGAN = attrgetter("began")
 
 
 class Running(NamedTuple):
@@ -34,8 +38,12 @@ class Running(NamedTuple):
 
 def running() -> list[Running]:
     """The transfers of this process that are under way, oldest first. Looks, and touches nothing."""
-    tallies = sorted(under_way, key=lambda tally: tally.began)
-    return [_seen(tally) for tally in tallies]
+    return [_seen(tally) for tally in sorted(under_way, key=_BEGAN)]
+
+
+def oldest(most: int) -> list[Running]:
+    """The first ``most`` of ``running()``."""
+    return [_seen(tally) for tally in nsmallest(most, under_way, key=_BEGAN)]
 
 
 def _seen(tally: Tally) -> Running:

@@ -56,6 +56,12 @@ class Counted(Protocol):
     def sink(self) -> object: ...
 
 
+#: How many reasons, and how many of them with their places, are told apart: a reason names a class, and a program
+#: that makes classes as it goes would let them grow for ever.
+MOST_REASONS = 1000
+OTHER_REASONS = f"other reasons, beyond the first {MOST_REASONS}"
+
+
 class Totals:
     """Calls, bytes and waits by mechanism, refusals by reason, and their places, since some moment."""
 
@@ -82,6 +88,19 @@ class Totals:
             add(self, name, *row)
         self.refused += other.refused
         self.places += other.places
+
+    def refuse(self, why: str, place: str = "", count: int = 1) -> str:
+        """Count a refusal, and its place if there is one; under which reason it is told."""
+        told = why if why in self.refused or len(self.refused) < MOST_REASONS else OTHER_REASONS
+        self.refused[told] += count
+        if place:
+            self.place(told, place, count)
+        return told
+
+    def place(self, why: str, place: str, count: int) -> None:
+        """Count that ``why`` was so at ``place``."""
+        if (why, place) in self.places or len(self.places) < MOST_REASONS:
+            self.places[why, place] += count
 
     def column(self, number: int) -> Counter[str]:
         return Counter({name: row[number] for name, row in self.moved.items()})
@@ -159,12 +178,10 @@ def refuse(why: str, mechanism: str, source: object, sink: object, *, descriptor
     """
     place = _places.caller() if _asked_for_places else ""
     with _lock:
-        _totals.refused[why] += 1
-        if place:
-            _totals.places[why, place] += 1
-        first = descriptor and why not in _warned
+        told = _totals.refuse(why, place)
+        first = descriptor and told not in _warned
         if first:
-            _warned.add(why)
+            _warned.add(told)
     level = logging.WARNING if first else logging.INFO
     if descriptor and logger.isEnabledFor(level):
         fields = {"why": why, "mechanism": mechanism, "source": str(source), "sink": str(sink)}

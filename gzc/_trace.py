@@ -82,9 +82,9 @@ class trace:
         for name, row in figures["moved"].items():
             add(self._others, name, row["calls"], row["bytes"], row["waits"])
         for refusal in figures["refused"]:
-            self._others.refused[refusal["why"]] += refusal["count"]
+            told = self._others.refuse(refusal["why"], count=refusal["count"])
             for one in refusal["places"]:
-                self._others.places[refusal["why"], one["place"]] += one["count"]
+                self._others.place(told, one["place"], one["count"])
 
     def __str__(self) -> str:
         delta = self._delta()

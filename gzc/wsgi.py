@@ -1,8 +1,8 @@
 """A status page: ``gzc.wsgi.status`` is a WSGI application to mount where only you can see it.
 
-It shows the transfers that are under way in the process that answers, with their progress, and the totals since
-it started: as HTML, or as JSON for ``?format=json`` and for those whose Accept header prefers it. It is off
-unless it is mounted, shows neither names of files nor addresses, and changes nothing.
+It shows the transfers that are under way in the process that answers (the 200 oldest), with their progress, and the
+totals since it started: as HTML, or as JSON for ``?format=json`` and for those whose Accept header prefers it. It is
+off unless it is mounted, shows neither names of files nor addresses, and changes nothing.
 
 Rules of this file: it looks, and answers GET and HEAD.
 """
@@ -12,13 +12,14 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable
 from html import escape
 from typing import Any
 from urllib.parse import parse_qs
 
-from ._running import Running, running
-from ._stats import stats
+from ._running import Running, oldest
+from ._stats import stats, under_way
 
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta http-equiv="refresh" content="2"><title>gzc status</title>
@@ -34,6 +35,9 @@ td:last-child{{white-space:normal}}.text{{text-align:left}}progress{{width:12rem
 {refused}
 </body></html>
 """
+
+#: How many transfers, and how many reasons, a page shows: it is made in the hub, where others wait for it.
+MOST = 200
 
 #: Columns of words; the others are of figures.
 _TEXTS = ("mechanism", "from", "to", "why")
@@ -75,18 +79,19 @@ def _quality(accept: str, wanted: str) -> float:
 
 
 def _json() -> str:
-    return json.dumps({"pid": os.getpid(), "running": [one._asdict() for one in running()], "totals": stats()})
+    shown = [one._asdict() for one in oldest(MOST)]
+    return json.dumps({"pid": os.getpid(), "under_way": len(under_way), "running": shown, "totals": stats()})
 
 
 def _html() -> str:
-    under_way, totals = running(), stats()
+    shown, totals = oldest(MOST), stats()
     names = ("mechanism", "bytes", "calls", "waits")
     rows = [(name, *(totals[column][name] for column in names[1:])) for name in totals["bytes"]]
-    refused = [(count, why) for why, count in totals["refused"].items()]
+    refused = [(count, why) for why, count in Counter(totals["refused"]).most_common(MOST)]
     return _PAGE.format(
         pid=os.getpid(),
-        number=len(under_way),
-        running=_table(("mechanism", "from", "to", "bytes", "of", "", "seconds", "bytes/s"), map(_cells, under_way)),
+        number=f"{len(under_way)}, of which the oldest {MOST}" if len(under_way) > MOST else len(under_way),
+        running=_table(("mechanism", "from", "to", "bytes", "of", "", "seconds", "bytes/s"), map(_cells, shown)),
         totals=_table(names, rows),
         refused=_table(("times", "why"), refused),
     )

@@ -1024,12 +1024,12 @@ MUTANTS = (
     ),
     _mutant(
         "a stop lets responses finish",
-        *("gzc/cli/serve.py", "        self._serving.join(timeout=grace)\n", ""),
+        *("gzc/cli/_web.py", "        self._greenlets.join(timeout=grace)\n", ""),
         *("cli_serve", "stop_lets_a_download"),
     ),
     _mutant(
         "a stop closes idle connections",
-        *("gzc/cli/serve.py", "        gevent.killall(list(self.idle))\n", ""),
+        *("gzc/cli/_web.py", "        self.loop.run_callback(self._leave_the_others)\n", ""),
         *("cli_serve", "stop_lets_a_download"),
     ),
     _mutant(
@@ -1051,7 +1051,11 @@ MUTANTS = (
     ),
     _mutant(
         "a target that does not answer is given up",
-        *("gzc/cli/proxy.py", "self._target.connect(self._options.connect_timeout)", "self._target.connect(None)"),
+        *(
+            "gzc/cli/proxy.py",
+            '        with gevent.Timeout(seconds, TimeoutError(f"timed out after {seconds:g} s")):\n            return self._target.connect(seconds)\n',
+            "        return self._target.connect(None)\n",
+        ),
         *("cli_proxy", "does_not_answer_the_call"),
     ),
     _mutant(
@@ -1110,17 +1114,17 @@ MUTANTS = (
     ),
     _mutant(
         "a link does not lead out of the folder that is served",
-        *("gzc/cli/serve.py", "if path is None or not self._is_inside(path):", "if path is None:"),
+        *("gzc/cli/_site.py", "        if not self._is_ours(found):\n", "        if False:\n"),
         *("cli_serve", "nothing_beyond"),
     ),
     _mutant(
         "names that begin with a dot are not served",
-        *("gzc/cli/serve.py", "(hidden and not self._hidden)", "False"),
+        *("gzc/cli/_site.py", "return not self._hidden and any(", "return False and any("),
         *("cli_serve", "nothing_beyond"),
     ),
     _mutant(
         "names are no HTML",
-        *("gzc/cli/serve.py", "{escape(_shown(entry.name))}", "{_shown(entry.name)}"),
+        *("gzc/cli/_site.py", "{escape(_shown(name))}{slash}", "{_shown(name)}{slash}"),
         *("cli_serve", "listing_leads"),
     ),
     _mutant(

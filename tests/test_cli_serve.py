@@ -5,6 +5,7 @@ end, and once from strace.
 """
 
 import contextlib
+import errno
 import os
 import re
 import signal
@@ -197,24 +198,28 @@ def test_nothing_beyond_the_folder(here: Path, tmp_path: Path, all_of_it: bool) 
 
 
 @pytest.mark.parametrize(
-    ("error", "status"), [(PermissionError, "403 FORBIDDEN"), (FileNotFoundError, "404 NOT FOUND")]
+    ("number", "status"),
+    [
+        *((number, "404 NOT FOUND") for number in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)),
+        *((number, "403 FORBIDDEN") for number in (errno.EACCES, errno.EPERM)),
+        *((number, "503 SERVICE UNAVAILABLE") for number in (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO)),
+        *((number, "503 SERVICE UNAVAILABLE") for number in (errno.EWOULDBLOCK, errno.ESTALE)),
+    ],
 )
-def test_what_the_file_system_refuses(
-    here: Path, monkeypatch: pytest.MonkeyPatch, error: type[OSError], status: str
-) -> None:
+def test_what_the_file_system_refuses(here: Path, monkeypatch: pytest.MonkeyPatch, number: int, status: str) -> None:
     """Asked of the application itself: root, who may run this test, may read everything."""
     import werkzeug.utils
 
-    from gzc.cli import serve
+    from gzc.cli._site import Site
 
     def refuse(*_: object, **__: object) -> None:
-        raise error
+        raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(werkzeug.utils, "send_file", refuse)
     said: list[str] = []
     environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/file.bin", "SERVER_NAME": "x", "SERVER_PORT": "80"}
     environ |= {"wsgi.url_scheme": "http", "SCRIPT_NAME": ""}
-    list(serve.Site(str(here), hidden=False)(environ, lambda status, _headers: said.append(status)))
+    list(Site(str(here), hidden=False)(environ, lambda status, _headers: said.append(status)))
     assert said == [status]
 
 

@@ -1,6 +1,7 @@
 """Addresses as people write them: ``host:port``, ``:port``, ``port``, ``[::1]:port``, ``unix:path``.
 
-Rules of this file: gevent's own sockets, which need no patching; a wrong address is a ValueError.
+Rules of this file: gevent's own sockets and TLS contexts, which need no patching; a wrong address is a ValueError;
+a socket file is removed only by whom it belongs to.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ import contextlib
 import os
 import re
 import stat
+from argparse import ArgumentTypeError
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,17 +56,17 @@ class Address:
         sock.settimeout(None)
         return sock
 
-    def listen(self) -> Any:
-        """A listening socket.
+    def listen(self, mode: int | None = None) -> Listening:
+        """A listening socket; ``mode`` is that of a unix socket's file, else the umask decides.
 
         :raises Failure: the address is taken, is not of this machine, or is not ours to use.
         """
         try:
-            return self._listen()
+            return self._listen(mode)
         except OSError as exc:
             raise Failure(f"{self}: {said(exc)}") from None
 
-    def _listen(self) -> Any:
+    def _listen(self, mode: int | None) -> Listening:
         if self.path:
             self._remove_abandoned()
             family: int = socket.AF_UNIX
@@ -75,34 +78,84 @@ class Address:
         try:
             if not self.path:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            sock.bind(name)
+            with _umask(mode):
+                sock.bind(name)
+            listening = Listening(self, sock)
             sock.listen(socket.SOMAXCONN)
         except BaseException:
             sock.close()
             raise
-        return sock
+        return listening
 
     def _remove_abandoned(self) -> None:
         """Remove a socket on which nobody listens any more; whatever else lies there is in the way."""
         with contextlib.suppress(FileNotFoundError):
-            if stat.S_ISSOCK(os.lstat(self.path).st_mode):
+            found = os.lstat(self.path)
+            if stat.S_ISSOCK(found.st_mode):
                 try:
                     self.connect(1).close()
                 except ConnectionRefusedError:
-                    os.unlink(self.path)
+                    _unlink(self.path, found)
 
-    def bound(self, sock: Any) -> Address:
-        """This address with the port that ``sock`` was given, for port 0."""
-        if self.path:
-            return self
-        host, port, *_ = sock.getsockname()
+
+class Listening:
+    """A listening socket, and what it has left in the file system."""
+
+    def __init__(self, address: Address, sock: Any) -> None:
+        self.address, self.socket = address, sock
+        self._file = os.lstat(address.path) if address.path else None
+
+    @property
+    def at(self) -> Address:
+        """The address with the port that the socket was given, for port 0."""
+        if self.address.path:
+            return self.address
+        host, port, *_ = self.socket.getsockname()
         return Address(host, port)
 
     def forget(self) -> None:
-        """Remove what ``listen`` has left in the file system."""
-        if self.path:
+        """Remove the socket's file, unless another server's is there by now."""
+        if self._file is not None:
             with contextlib.suppress(OSError):
-                os.unlink(self.path)
+                _unlink(self.address.path, self._file)
+
+
+def _unlink(path: str, file: os.stat_result) -> None:
+    """Remove ``path`` if it is still ``file``. Between the look and the removal nothing can be held fast."""
+    if os.path.samestat(os.lstat(path), file):
+        os.unlink(path)
+
+
+@contextlib.contextmanager
+def _umask(mode: int | None) -> Iterator[None]:
+    """Let a file that is made now have ``mode``: after chmod it would have been somebody's to connect to."""
+    if mode is None:
+        yield
+        return
+    before = os.umask(~mode & 0o777)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
+def mode_of(text: str) -> int:
+    """The permissions that ``text`` is, in octal; for argparse."""
+    try:
+        mode = int(text, 8)
+    except ValueError:
+        mode = -1
+    if not 0 <= mode <= 0o777:
+        raise ArgumentTypeError(f"{text!r} is no mode: three octal digits are meant, as 660")
+    return mode
+
+
+def keep_alive(sock: Any) -> None:
+    """Let the kernel ask a silent tcp peer whether it is still there: after a minute, and four times more."""
+    if sock.family != socket.AF_UNIX:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for option, value in ((socket.TCP_KEEPIDLE, 60), (socket.TCP_KEEPINTVL, 15), (socket.TCP_KEEPCNT, 4)):
+            sock.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
 def parse(text: str, host: str = "127.0.0.1") -> Address:
@@ -127,7 +180,9 @@ def server_context(certificate: str, key: str) -> Any:
 
     :raises Failure: the files cannot be read, or are no certificate and its key.
     """
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    # Not by create_default_context: it makes one of the standard library, whose sockets stop the hub.
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
     try:
         context.load_cert_chain(certificate, key)
     except OSError as exc:  # SSLError, too, is one

@@ -1,6 +1,7 @@
 """What a command says, also where nobody hears it any more.
 
-Rules of this file: nothing that a command may want to patch is imported.
+Rules of this file: nothing that a command may want to patch is imported; no foreign byte reaches a terminal as
+anything but text.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import TextIO
 
 
 def open_streams() -> None:
-    """Let every standard stream be one.
+    """Let every standard stream be one, and let each take every name there is.
 
     Where one is closed, the next file to be opened would get its number; and ``print`` takes a ``sys.stderr`` that
     is None for standard output. Held is the number in the wrong direction: reading and writing it is EBADF still.
@@ -21,15 +22,31 @@ def open_streams() -> None:
         if getattr(sys, name) is None:
             os.open(os.devnull, mode)  # the lowest free number: this one's
             setattr(sys, name, open(os.devnull, "r" if name == "stdin" else "w"))  # noqa: SIM115 - for good
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError):  # somebody's own
+            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+
+
+def printable(text: str) -> str:
+    r"""``text`` in one line, as a terminal can have it: what would move its cursor or change it is ``\x1b``.
+
+    For whatever comes from outside: request lines, names of files and of peers.
+    """
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
 
 
 def say(text: str, stream: TextIO | None = None) -> None:
-    """Print to standard error, or to ``stream``; that this fails stops nothing, least of all a server."""
+    """Print to standard error, or to ``stream``; that this fails stops nothing, least of all a server.
+
+    ``text`` may have several lines; of what else a terminal would obey, nothing gets through.
+    """
     stream = stream or sys.stderr
     if stream is None:
         return
     try:
-        print(text, file=stream, flush=True)
+        print("\n".join(map(printable, text.split("\n"))), file=stream, flush=True)
     except OSError:  # its reader has gone, or a log is on a full disk
         drop(stream)
 
@@ -44,11 +61,3 @@ def drop(stream: TextIO) -> None:
         os.dup2(kept, number)
         os.close(nowhere)
         os.close(kept)
-
-
-class Log:
-    """A file for gevent.pywsgi to write its lines to."""
-
-    def write(self, text: str) -> None:
-        """Say it."""
-        say(text.rstrip("\n"))

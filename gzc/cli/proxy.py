@@ -16,14 +16,18 @@ from typing import Any
 import gevent
 from gevent import socket
 from gevent.pool import Pool
-from gevent.server import StreamServer
 
 import gzc
 
 from . import _address
+from ._accepting import Limited, connections
+from ._log import Log
 from ._stop import Stop
-from ._voice import say
+from ._voice import printable, say
 from ._words import said, size
+
+#: Descriptors of a connection: two sockets, and a pipe for each direction while bytes are in it.
+EACH = 6
 
 #: SO_LINGER with a time of 0: closing sends a reset, so that a broken stream is not taken for a finished one.
 _RESET = struct.pack("ii", 1, 0)
@@ -35,11 +39,17 @@ def define(parser: ArgumentParser) -> None:
     parser.add_argument("target", metavar="TARGET", help="host:port or unix:path")
     seconds: dict[str, Any] = {"type": float, "metavar": "SECONDS"}
     parser.add_argument("--connect-timeout", **seconds, default=10.0, help="to reach the target (%(default)s)")
-    parser.add_argument("--idle-timeout", **seconds, help="end a connection without a byte for so long (never)")
+    parser.add_argument(
+        "--idle-timeout",
+        **seconds,
+        default=3600.0,
+        help="end a connection without a byte for so long; 0: never (%(default)s)",
+    )
     parser.add_argument("--grace", **seconds, default=30.0, help="for connections open at a stop (%(default)s)")
     parser.add_argument(
         "--limit", type=int, default=1000, metavar="N", help="connections at a time; more wait unaccepted (%(default)s)"
     )
+    parser.add_argument("--mode", type=_address.mode_of, help="of a unix socket's file, as 660 (what the umask leaves)")
     parser.add_argument("-v", "--verbose", action="store_true", help="a line for each connection")
     parser.epilog = (
         "SIGTERM and Ctrl-C end it: nothing is accepted any more, open connections may finish; the second one ends it"
@@ -53,19 +63,24 @@ def main(options: Namespace) -> int:
         listen, target = _address.parse(options.listen), _address.parse(options.target)
     except ValueError as exc:
         options.error(str(exc))
-    for name in ("connect_timeout", "idle_timeout", "limit"):
-        if (value := getattr(options, name)) is not None and value <= 0:
+    for name in ("connect_timeout", "limit"):
+        if getattr(options, name) <= 0:
             options.error(f"--{name.replace('_', '-')} must be positive")
-    listener = listen.listen()
+    if options.idle_timeout < 0:
+        options.error("--idle-timeout must be positive, or 0 for never")
+    options.limit = connections(options.limit, EACH)
+    listening = listen.listen(options.mode)
     stop = Stop()
-    forwarder = Forwarder(listener, target, options)
+    log = Log().begin()
+    forwarder = Forwarder(listening.socket, target, options)
     gevent.signal_handler(signal.SIGUSR1, lambda: say(str(forwarder)))
     forwarder.start()
-    say(f"Passing connections on from {listen.bound(listener)} to {target}", sys.stdout)
+    say(f"Passing connections on from {listening.at} to {target}", sys.stdout)
     stop.wait()
-    listen.forget()
+    listening.forget()
     forwarder.end(options.grace)
     say(str(forwarder))
+    log.end()
     return 0
 
 
@@ -76,7 +91,7 @@ class Forwarder:
         self._target = target
         self._options = options
         self._pool = Pool(options.limit)
-        self._server = StreamServer(listener, self._serve, spawn=self._pool)
+        self._server = Limited(listener, self._serve, spawn=self._pool)
         self._trace = gzc.trace()
         self._ended: Counter[str] = Counter()
         self._there = self._back = 0
@@ -98,7 +113,7 @@ class Forwarder:
         name = _name(client)
         with client:
             try:
-                upstream = self._target.connect(self._options.connect_timeout)
+                upstream = self._connect()
             except OSError as exc:
                 self._book(name, "unreachable", f"{self._target}: {said(exc)}", failed=True)
                 _reset(client)
@@ -106,11 +121,19 @@ class Forwarder:
             with upstream:
                 if client.family != socket.AF_UNIX:
                     client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                for sock in (client, upstream):
+                    _address.keep_alive(sock)
                 self._tunnel(name, client, upstream)
+
+    def _connect(self) -> Any:
+        seconds = self._options.connect_timeout
+        # Of all of it: a name may take long to be resolved, and have several addresses.
+        with gevent.Timeout(seconds, TimeoutError(f"timed out after {seconds:g} s")):
+            return self._target.connect(seconds)
 
     def _tunnel(self, name: str, client: Any, upstream: Any) -> None:
         try:
-            there, back = gzc.tunnel(client, upstream, idle_timeout=self._options.idle_timeout)
+            there, back = gzc.tunnel(client, upstream, idle_timeout=self._options.idle_timeout or None)
         except BaseException as exc:
             moved = {id(way.plan.sink.obj): way.moved for way in gzc.transfers_of(exc)}
             there, back = moved.get(id(upstream), 0), moved.get(id(client), 0)
@@ -134,7 +157,7 @@ class Forwarder:
     def _book(self, name: str, how: str, what: str, *, failed: bool) -> None:
         self._ended[how] += 1
         if failed or self._options.verbose:
-            say(f"{name}: {how}: {what}")
+            say(f"{name}: {how}: {printable(what)}")
 
     def __str__(self) -> str:
         accepted = len(self._pool) + sum(self._ended.values())

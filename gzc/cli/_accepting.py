@@ -1,0 +1,68 @@
+"""How many connections a server takes: never more than it has descriptors for.
+
+Rules of this file: a limit is in connections, a resource in descriptors; here one becomes the other.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+from typing import Any
+
+from gevent.server import StreamServer
+
+from ._voice import say
+from ._words import said
+
+#: Descriptors beyond those that are open at the start: pipes of gzc, files of the interpreter, listings.
+RESERVE = 16
+
+#: Seconds without accepting after the kernel has refused a descriptor or memory.
+PAUSE = 0.5
+
+#: What a refusal is that passes.
+EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+
+
+def connections(wanted: int, each: int) -> int:
+    """How many connections of ``each`` descriptors there can be, at most ``wanted``.
+
+    The soft limit of descriptors (RLIMIT_NOFILE) is raised for it, as far as the hard one goes.
+    """
+    taken = len(os.listdir("/proc/self/fd")) + RESERVE if os.path.isdir("/proc/self/fd") else 4 * RESERVE
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = taken + wanted * each
+    if soft != resource.RLIM_INFINITY and soft < needed:
+        soft = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    fitting = wanted if soft == resource.RLIM_INFINITY else max(1, min(wanted, (soft - taken) // each))
+    if fitting < wanted:
+        say(f"{fitting} connections at a time instead of {wanted}: {soft} descriptors are all there are (ulimit -n)")
+    return fitting
+
+
+class Limited(StreamServer):
+    """gevent's server, which waits where it cannot accept; gevent's own prints a traceback each time."""
+
+    def do_read(self) -> Any:
+        """The next connection, or None for the time being."""
+        try:
+            return super().do_read()
+        except ConnectionError:  # it has gone again
+            return None
+        except OSError as exc:
+            if exc.errno not in EXHAUSTED:
+                raise
+            self._pause(exc)
+            return None
+
+    def _pause(self, exc: OSError) -> None:
+        say(f"Nobody is accepted for {PAUSE:g} s: {said(exc)}")
+        self.stop_accepting()
+        self._timer: Any = self.loop.timer(PAUSE)  # which gevent closes
+        self._timer.start(self._again)
+
+    def _again(self) -> None:
+        if self.started:
+            self.start_accepting()

@@ -1,0 +1,379 @@
+"""gevent.pywsgi's server for everybody: nobody is waited for without a bound, and a bad client costs one line.
+
+A connection is a ``Visit``, which is asking, idle or answered. Twice a second all visits are looked at, from the hub:
+who has been asking or idle for too long, or has taken nothing of an answer for too long, is left. Where all places
+are taken and somebody knocks, idling and asking are short.
+
+Rules of this file: how a connection goes, and when it ends; what is answered is the application's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket as constants
+import struct
+import time
+from argparse import Namespace
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from fcntl import ioctl
+from select import POLLIN, poll
+from termios import TIOCOUTQ
+from typing import Any, NamedTuple
+
+import gevent
+from gevent.pool import Pool
+from gevent.pywsgi import Input, WSGIHandler, WSGIServer
+
+from ._accepting import Limited
+from ._voice import printable, say
+from ._words import said
+
+#: Seconds between two looks at all connections.
+LOOK = 0.5
+
+#: Seconds that asking and idling may take while others are waiting for a place.
+HURRY = 1.0
+
+#: Seconds and bytes that are still read of a body that nobody wants, so that the answer is not lost by a reset.
+LINGER, MOST_LINGERED = 2.0, 16 << 20
+
+#: The most bytes of the head of a request.
+HEAD = 64 << 10
+
+#: What is answered to what is no request.
+REFUSED = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+
+#: States of a connection. A new one is asking: it is there for nothing else.
+ASKING, IDLE, ANSWERED = "asking", "idle", "answered"
+
+
+class Leave(BaseException):
+    """Thrown into the greenlet of a connection that is to end."""
+
+
+class Limits(NamedTuple):
+    """Seconds: for a request's head, of idling, and without a byte taken of an answer."""
+
+    request: float
+    idle: float
+
+    def of(self, state: str, crowded: bool) -> float:
+        if state == ANSWERED:
+            return self.idle
+        limit = self.request if state == ASKING else self.idle
+        return min(limit, HURRY) if crowded else limit
+
+
+@dataclass(eq=False)
+class Visit:
+    """A connection: what it is doing, since when, and how far its answer had come when it was looked at last."""
+
+    sock: Any
+    name: str
+    greenlet: Any = field(default_factory=gevent.getcurrent)
+    state: str = ASKING
+    since: float = field(default_factory=time.monotonic)
+    taken: int = -1
+    left: bool = False
+
+    def become(self, state: str) -> None:
+        """Begin to do something else."""
+        self.state, self.since = state, time.monotonic()
+
+    def look(self, now: float, limits: Limits, crowded: bool) -> None:
+        """Leave it if it has taken too long. In the hub, so that nothing happens between the look and that."""
+        if self.state == ANSWERED and self._goes_on():
+            self.since = now
+        if now - self.since > limits.of(self.state, crowded):
+            self.leave()
+
+    def leave(self) -> None:
+        """End it. In the hub."""
+        if not self.left:
+            self.left = True
+            self.greenlet.throw(Leave)
+
+    def _goes_on(self) -> bool:
+        """Whether bytes of the answer were taken since the last look, or there are none to take.
+
+        Of tcp alone: what a unix socket holds may be the same at every look although its peer reads all the time.
+        """
+        if self.sock.family == constants.AF_UNIX:
+            return True
+        try:
+            info = self.sock.getsockopt(constants.IPPROTO_TCP, constants.TCP_INFO, _TCP_INFO.size)
+            (waiting,) = struct.unpack("i", ioctl(self.sock.fileno(), TIOCOUTQ, bytes(4)))
+            state, taken = _TCP_INFO.unpack(info)
+        except (OSError, ValueError, struct.error):  # it is being closed, or the kernel is older than 4.2
+            return True
+        before, self.taken = self.taken, taken
+        if state == TCP_CLOSE:  # reset by its peer
+            self.leave()
+        return taken != before or not waiting
+
+
+#: Of struct tcp_info, linux/tcp.h: tcpi_state and tcpi_bytes_acked.
+_TCP_INFO = struct.Struct("=B119xQ")
+TCP_CLOSE = 7
+
+
+class Server(Limited, WSGIServer):
+    """gevent's, with limits of time and number, and a graceful end."""
+
+    def __init__(self, listener: Any, application: Any, options: Namespace, log: Any, tls: Any) -> None:
+        secure: dict[str, Any] = {"ssl_context": tls} if tls else {}
+        super().__init__(listener, application, spawn=Pool(options.limit), log=log, **secure)
+        self._tls = tls
+        self._limits = Limits(options.request_timeout, options.idle_timeout)
+        self._visits: set[Visit] = set()
+        self._knock = poll()
+        self._greenlets: Any = self.pool
+        self.ending = False
+
+    def start(self) -> None:
+        """Accept from now on."""
+        super().start()
+        self._knock.register(self.socket, POLLIN)
+        self._looks = self.loop.timer(LOOK, LOOK)
+        self._looks.start(self._look)
+
+    def _look(self) -> None:
+        crowded = not self.closed and self.full() and bool(self._knock.poll(0))
+        now = time.monotonic()
+        for visit in list(self._visits):
+            visit.look(now, self._limits, crowded)
+
+    @contextlib.contextmanager
+    def _visit(self, sock: Any, address: Any) -> Iterator[Visit]:
+        visit = Visit(sock, _name(address))
+        self._visits.add(visit)
+        try:
+            yield visit
+        except Leave:
+            pass
+        finally:
+            self._visits.discard(visit)
+
+    def wrap_socket_and_handle(self, client_socket: Any, address: Any) -> None:
+        """Serve a connection by TLS."""
+        with self._visit(client_socket, address) as visit:
+            try:
+                visit.sock = self._tls.wrap_socket(client_socket, server_side=True)
+            except OSError as exc:  # somebody who speaks no TLS, or has gone again
+                say(f"TLS with {visit.name}: {said(exc)}")
+                return
+            with visit.sock:
+                Handler(visit, address, self).handle()
+
+    def handle(self, sock: Any, address: Any) -> None:
+        """Serve a connection."""
+        with self._visit(sock, address) as visit:
+            Handler(visit, address, self).handle()
+
+    def end(self, grace: float) -> int:
+        """Accept nothing more, leave who is not being answered, and give the others ``grace`` seconds.
+
+        How many answers were cut off.
+        """
+        self.ending = True
+        self.close()
+        self.loop.run_callback(self._leave_the_others)
+        self._greenlets.join(timeout=grace)
+        cut = sum(visit.state == ANSWERED for visit in self._visits)
+        self._greenlets.kill(timeout=1)
+        self._looks.close()
+        return cut
+
+    def _leave_the_others(self) -> None:
+        for visit in list(self._visits):
+            if visit.state != ANSWERED:
+                visit.leave()
+
+
+def _name(address: Any) -> str:
+    """Who that is, in a line of the log."""
+    if isinstance(address, tuple):
+        return str(address[0])
+    text = address.decode(errors="backslashreplace") if isinstance(address, bytes) else address
+    return printable(text) if text else "a client"
+
+
+class Handler(WSGIHandler):
+    """One connection: its requests and their answers.
+
+    pywsgi's, but: a head has a bound; a body is not wanted, and its connection not kept; whatever a client does
+    wrong is one line of the log.
+    """
+
+    server: Server
+
+    def __init__(self, visit: Visit, address: Any, server: Server) -> None:
+        super().__init__(visit.sock, address, server)
+        self._visit = visit
+        #: Whether anything of the present request is here; whether more of it comes that nobody wants.
+        self._begun = self._unwanted = False
+
+    def handle(self) -> None:
+        """Serve one request after another, as long as there are any."""
+        try:
+            while (answer := self._exchange()) is True:
+                gevent.sleep(0)  # requests may come faster than they are answered: the others have their turn
+                self._visit.become(IDLE)
+            if answer is not None:
+                self._refuse(*answer)
+            if self._unwanted:
+                self._linger()
+        except Leave:
+            if self._begun and not self._unwanted and not self.server.ending:
+                self._say_timeout()
+        except OSError as exc:
+            say(f"{self._visit.name}: {said(exc)}")
+        finally:
+            self.rfile.close()
+            self.socket.close()
+
+    def _exchange(self) -> Any:
+        """A request and its answer: True if more may come, what pywsgi answers to what is none, or else None."""
+        self.time_start, self.time_finish = time.time(), 0
+        for name in ("requestline", "status", "_orig_status"):  # of the request before, for the log
+            setattr(self, name, None)
+        self._begun = False
+        try:
+            return self.handle_one_request()
+        except ValueError as exc:  # http.client could read the head, and pywsgi cannot use it
+            return self._handle_client_error(exc)
+
+    def read_requestline(self) -> str:
+        """The first line of a request; after an empty one, which RFC 9112, 2.2, wants ignored."""
+        if self.server.ending or not self.rfile.peek(1):
+            return ""
+        self._begun = True
+        self._visit.become(ASKING)
+        line: str = super().read_requestline()
+        return super().read_requestline() if line in ("\r\n", "\n") else line
+
+    def MessageClass(self, rfile: Any, *rest: Any) -> Any:
+        """The headers, of bounded length."""
+        bounded: Any = _Bounded(rfile, HEAD)
+        return super().MessageClass(bounded, *rest)
+
+    def read_request(self, raw_requestline: str) -> Any:
+        """Read the head; True.
+
+        :raises ValueError: it is not one to be answered.
+        """
+        super().read_request(raw_requestline)
+        lengths = self.headers.get_all("content-length", [])
+        if len(lengths) > 1:
+            raise ValueError("more than one Content-Length")
+        self._unwanted = lengths not in ([], ["0"]) or "transfer-encoding" in self.headers
+        path = self.path or ""
+        scheme, found, rest = path.partition("://")
+        if found and scheme.lower() in ("http", "https"):  # RFC 9112, 3.2.2: servers must take the absolute form
+            path = "/" + rest.partition("/")[2]
+        if path[:1] not in ("/", "*"):
+            raise ValueError("the target of the request is no path")
+        self.path = path
+        return True
+
+    def get_environ(self) -> dict[str, Any]:
+        """pywsgi's, of a request without a body: nobody reads one here."""
+        environ: dict[str, Any] = super().get_environ()
+        if self._unwanted:
+            self.wsgi_input = environ["wsgi.input"] = Input(self.rfile, 0)
+            self.close_connection = True
+        return environ
+
+    def handle_one_response(self) -> None:
+        """Answer."""
+        self._visit.become(ANSWERED)
+        super().handle_one_response()
+
+    def start_response(self, status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
+        """pywsgi's; it also says that the connection is not kept."""
+        if self.close_connection and not any(name.lower() == "connection" for name, _ in headers):
+            headers = [*headers, ("Connection", "close")]
+        return super().start_response(status, headers, exc_info)
+
+    # -- what goes wrong -------------------------------------------------------------------------------------
+
+    def _refuse(self, status: str, response: bytes) -> None:
+        """Answer what was no request; what comes after it is none either."""
+        self._unwanted = True
+        self.status = status
+        self.response_length = len(response)
+        self.socket.sendall(response)
+        self.time_finish = time.time()
+        self.log_request()
+
+    def _say_timeout(self) -> None:
+        with contextlib.suppress(OSError):
+            self.socket.settimeout(0)
+            self.socket.send(b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+
+    def _linger(self) -> None:
+        """Read on for a while: what nobody has read makes a reset of a close, and the answer may be lost by it.
+
+        RFC 9112, 9.6.
+        """
+        self._visit.become(ASKING)
+        deadline, left = time.monotonic() + LINGER, MOST_LINGERED
+        with contextlib.suppress(OSError):
+            self.socket.shutdown(constants.SHUT_WR)
+            while left > 0 and (seconds := deadline - time.monotonic()) > 0:
+                self.socket.settimeout(seconds)
+                data = self.socket.recv(1 << 16)
+                if not data:
+                    return
+                left -= len(data)
+                gevent.sleep(0)
+
+    def handle_error(self, t: Any, v: Any, tb: Any) -> None:
+        """An error of the application, which is a traceback, or of the connection, which is a line."""
+        if issubclass(t, Exception) and not issubclass(t, OSError):
+            super().handle_error(t, v, tb)
+            return
+        self.close_connection = True
+        if issubclass(t, OSError):
+            say(f"{self._visit.name}: {said(v)}")
+        elif issubclass(t, Leave):
+            say(f"{self._visit.name}: nothing of an answer was taken for too long, or its client has gone")
+
+    def _handle_client_error(self, ex: Exception) -> Any:
+        """What is answered to what is no request; None if its client has gone."""
+        if isinstance(ex, OSError):
+            return None
+        self.log_error(f"{self._visit.name}: no request: {ex}")
+        return "400", REFUSED
+
+    def log_error(self, msg: str, *args: Any) -> None:
+        """A line of the log, of bounded length."""
+        say(printable((msg % args if args else msg)[:500]))
+
+    def format_request(self) -> str:
+        """A line in Apache's common format, and the seconds it took; a request line ends where it ends."""
+        line = printable((self.requestline or "").replace("\\", r"\\").replace('"', r"\"")) or "-"
+        status = str(getattr(self, "_orig_status", None) or self.status or "000").split()[0]
+        moment = datetime.now().replace(microsecond=0)
+        seconds = f"{self.time_finish - self.time_start:.6f}" if self.time_finish else "-"
+        return f'{self._visit.name} - - [{moment}] "{line}" {status} {self.response_length or "-"} {seconds}'
+
+
+class _Bounded:
+    """The lines of a file, until they are more than ``most`` bytes."""
+
+    def __init__(self, file: Any, most: int) -> None:
+        self._file, self._left = file, most
+
+    def readline(self, limit: int = -1) -> bytes:
+        """The next line.
+
+        :raises ValueError: it is beyond the bound.
+        """
+        line: bytes = self._file.readline(limit)
+        self._left -= len(line)
+        if self._left < 0:
+            raise ValueError("the head is too long")
+        return line
