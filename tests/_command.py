@@ -51,11 +51,18 @@ def end(*words: str | Path, env: Mapping[str, str] | None = None, cwd: Path | No
 
 
 class Command:
-    """`gzc words...`, running: `with Command("serve", folder) as command:`."""
+    """`gzc words...`, running: `with Command("serve", folder) as command:`; `files` is the limit of descriptors."""
 
-    def __init__(self, *words: str | Path, env: Mapping[str, str] | None = None, cwd: Path | None = None) -> None:
+    def __init__(
+        self,
+        *words: str | Path,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+        files: int | None = None,
+    ) -> None:
+        limited = [] if files is None else ["prlimit", f"--nofile={files}:{files}"]
         self.process = subprocess.Popen(
-            [*GZC, *words],
+            [*limited, *GZC, *words],
             env=clean_environment(dict(env or {})),
             cwd=cwd,
             stdin=subprocess.DEVNULL,

@@ -1053,8 +1053,8 @@ MUTANTS = (
         "a target that does not answer is given up",
         *(
             "gzc/cli/proxy.py",
-            '        with gevent.Timeout(seconds, TimeoutError(f"timed out after {seconds:g} s")):\n            return self._target.connect(seconds)\n',
-            "        return self._target.connect(None)\n",
+            "        seconds = self._options.connect_timeout\n",
+            "        seconds = None\n",
         ),
         *("cli_proxy", "does_not_answer_the_call"),
     ),

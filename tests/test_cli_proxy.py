@@ -26,8 +26,8 @@ CONTENT = payload(2 * MIB + 3)
 class Proxy(Command):
     """`gzc proxy`, ready, at `at`."""
 
-    def __init__(self, target: str, *options: str, listen: str = "0") -> None:
-        super().__init__("proxy", listen, target, *options)
+    def __init__(self, target: str, *options: str, listen: str = "0", files: int | None = None) -> None:
+        super().__init__("proxy", listen, target, *options, files=files)
         self.at = self.out.wait_for("Passing connections on from ").removeprefix("Passing connections on from ")
         self.at = self.at.partition(" to ")[0]
 

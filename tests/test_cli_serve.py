@@ -31,10 +31,11 @@ BIG = 60 * MIB
 class Site(Command):
     """`gzc serve`, ready; `connect()` is a client of it."""
 
-    def __init__(self, folder: Path, *options: str, env: dict[str, str] | None = None) -> None:
-        super().__init__(
-            "serve", str(folder), *([] if "--bind" in options else ["--bind", "127.0.0.1:0"]), *options, env=env
-        )
+    def __init__(
+        self, folder: Path, *options: str, env: dict[str, str] | None = None, files: int | None = None
+    ) -> None:
+        bind = [] if "--bind" in options else ["--bind", "127.0.0.1:0"]
+        super().__init__("serve", str(folder), *bind, *options, env=env, files=files)
         self.at = self.out.wait_for("Serving ").rpartition(" at ")[2]
         host, _, port = self.at.rpartition("/")[0].rpartition("//")[2].rpartition(":")
         self.address: tuple[str, int] | str = (host, int(port)) if port.isdigit() else self.at.removeprefix("unix:")
