@@ -5,8 +5,9 @@ PYTHON ?= python3
 VENV ?= .venv
 # Passed on: make test ARGS='-k sendfile', make demo ARGS=--quick
 ARGS ?=
-# Seconds of `make soak`.
+# Seconds of `make soak`, and of `make siege`.
 SOAK ?= 60
+SIEGE ?= 60
 
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -14,7 +15,7 @@ SHELL := bash
 # Two pips in one environment break each other, so -j means nothing here.
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help demo bench performance test test-all test-libuv conformance coverage faults fuzz mutations soak browser \
+.PHONY: help demo bench performance test test-all test-libuv conformance coverage faults fuzz mutations soak siege browser \
     versions nightly reliability lint format docs dist clean
 
 BIN := $(VENV)/bin
@@ -97,6 +98,9 @@ mutations: $(BIN)/.extra-test ## Take each remedy away in turn: a test must noti
 
 soak: $(BIN)/.extra-test ## Hundreds of clients against gunicorn and a tunnel, for SOAK seconds; 10,000 idle tunnels.
 	$(BIN)/python -m tests.soak --seconds $(SOAK) $(FIGURES) $(ARGS)
+
+siege: $(BIN)/.extra-test ## gzc serve and gzc proxy under slow, silent, hostile and normal clients, for SIEGE seconds.
+	$(BIN)/python -m tests.siege --seconds $(SIEGE) $(FIGURES) $(ARGS)
 
 # gevent's and gunicorn's oldest that setup.cfg allows, where there are wheels for that Python, and their newest.
 versions: $(BIN)/.extra-test ## The fast tests on every Python here, libev and libuv, oldest and newest gevent and gunicorn.

@@ -3,7 +3,8 @@
     python port_forwarder.py LISTEN TARGET                  each HOST:PORT or unix:PATH
 
 The idea is that of gevent's example portforwarder.py; its two loops of recv and sendall are one gzc.tunnel here.
-SIGTERM and Ctrl-C end the listening at once and give the connections that are open ten seconds.
+SIGTERM and Ctrl-C end the listening at once and give the connections that are open ten seconds. One whose ends have
+been silent for an hour is closed, for one of them may be gone.
 """
 
 import functools
@@ -18,6 +19,7 @@ from gevent.server import StreamServer
 import gzc
 
 GRACE = 10
+IDLE = 3600
 
 
 class PortForwarder(StreamServer):
@@ -29,7 +31,7 @@ class PortForwarder(StreamServer):
     def handle(self, client, address):
         try:
             with client, connect(self.target) as upstream:
-                gzc.tunnel(client, upstream)
+                gzc.tunnel(client, upstream, idle_timeout=IDLE)
         except OSError as exc:
             print(f"{address or 'unix'}: {exc}", file=sys.stderr)
 

@@ -21,8 +21,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ._config import MECHANISMS
-from ._running import running
-from ._stats import stats
+from ._stats import stats, under_way
 
 _COUNTED = {
     "bytes": "Bytes delivered, by mechanism.",
@@ -56,10 +55,10 @@ class Collector:
         for reason, count in now["refused"].items():
             metric.add_metric([reason], count)
         yield metric
-        under_way = Counter(one.mechanism for one in running())
+        running = Counter(tally.mover.name for tally in tuple(under_way))
         metric = self._core.GaugeMetricFamily("gzc_running_transfers", "Transfers under way.", labels=["mechanism"])
         for mechanism in MECHANISMS:
-            metric.add_metric([mechanism], under_way[mechanism])
+            metric.add_metric([mechanism], running[mechanism])
         yield metric
 
 

@@ -24,7 +24,7 @@ from typing import Any
 import pytest
 
 #: Variables that decide how much is tried.
-SETTINGS = ("SOAK", "GZC_FUZZ_EXAMPLES", "ARGS")
+SETTINGS = ("SOAK", "SIEGE", "GZC_FUZZ_EXAMPLES", "ARGS")
 
 _counts: Counter[str] = Counter()
 

@@ -1053,8 +1053,8 @@ MUTANTS = (
         "a target that does not answer is given up",
         *(
             "gzc/cli/proxy.py",
-            "        seconds = self._options.connect_timeout\n",
-            "        seconds = None\n",
+            "        limit = self._options.connect_timeout\n",
+            "        limit = 1e9\n",
         ),
         *("cli_proxy", "does_not_answer_the_call"),
     ),
@@ -1126,6 +1126,108 @@ MUTANTS = (
         "names are no HTML",
         *("gzc/cli/_site.py", "{escape(_shown(name))}{slash}", "{_shown(name)}{slash}"),
         *("cli_serve", "listing_leads"),
+    ),
+    _mutant(
+        "a TLS handshake waits in the hub",
+        "gzc/cli/_address.py",
+        "ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)\n",
+        "ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)\n",
+        *("cli_attacks", "attack1_two_hundred"),
+    ),
+    _mutant(
+        "what is judged is what was opened",
+        *(
+            "gzc/cli/_site.py",
+            "            self.path = os.readlink(self._itself)\n",
+            "            self.path = os.path.realpath(path)\n",
+        ),
+        *("cli_attacks", "attack2 and link"),
+    ),
+    _mutant(
+        "a lease is not waited for",
+        *("gzc/cli/_site.py", "os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC", "os.O_RDONLY | os.O_CLOEXEC"),
+        *("cli_attacks", "attack2_a_lease"),
+    ),
+    _mutant(
+        "who takes too long is left",
+        *("gzc/cli/_web.py", "        if now - self.since > limits.of(self.state, crowded):\n", "        if False:\n"),
+        *("cli_attacks", "attack3_half_a_request or attack3_who_takes_nothing"),
+    ),
+    _mutant(
+        "who reads slowly is not",
+        *("gzc/cli/_web.py", "        if self.state == ANSWERED and self._goes_on():\n", "        if False:\n"),
+        *("cli_attacks", "attack3_who_reads_slowly"),
+    ),
+    _mutant(
+        "the idle make room",
+        *("gzc/cli/_web.py", "return min(limit, HURRY) if crowded else limit", "return limit"),
+        *("cli_attacks", "attack3_a_place or attack3_half_requests"),
+    ),
+    _mutant(
+        "a limit fits the descriptors",
+        *("gzc/cli/proxy.py", "    options.limit = connections(options.limit, EACH)\n", ""),
+        *("cli_attacks", "attack7_more_clients"),
+    ),
+    _mutant(
+        "accepting waits for descriptors",
+        *("gzc/cli/_accepting.py", "            if exc.errno not in EXHAUSTED:\n", "            if True:\n"),
+        *("cli_attacks", "attack7_no_descriptor"),
+    ),
+    _mutant(
+        "an error that is not the client's is no 404",
+        *(
+            "gzc/cli/_site.py",
+            "        status = STATUSES.get(exc.errno or 0)\n",
+            "        status = STATUSES.get(exc.errno or 0, 404)\n",
+        ),
+        *("cli_attacks", "attack4"),
+    ),
+    _mutant(
+        "listings are made in a thread",
+        *(
+            "gzc/cli/_site.py",
+            "self._threads.apply(self._page, (found.open(), name, number))",
+            "self._page(found.open(), name, number)",
+        ),
+        *("cli_attacks", "attack6_others"),
+    ),
+    _mutant(
+        "foreign bytes are escaped",
+        *("gzc/cli/_voice.py", "    if text.isprintable():\n", "    if True:\n"),
+        *("cli_attacks", "attack8"),
+    ),
+    _mutant(
+        "a socket file that is another's stays",
+        *("gzc/cli/_address.py", "    if os.path.samestat(os.lstat(path), file):\n", "    if True:\n"),
+        *("cli_attacks", "attack9"),
+    ),
+    _mutant(
+        "a log is written aside",
+        *(
+            "gzc/cli/_log.py",
+            "        if self._waiting.qsize() < MOST:\n",
+            "        self._write(text.encode())\n        if False:\n",
+        ),
+        *("cli_attacks", "attack14"),
+    ),
+    _mutant(
+        "others have their turn between pipelined requests",
+        *(
+            "gzc/cli/_web.py",
+            "                gevent.sleep(0)  # requests may come",
+            "                pass  # requests may come",
+        ),
+        *("cli_attacks", "pipelined_requests"),
+    ),
+    _mutant(
+        "a body that nobody wants is read on for a while",
+        *("gzc/cli/_web.py", "            if self._unwanted:\n                self._linger()\n", ""),
+        *("cli_attacks", "body_that_nobody_wants"),
+    ),
+    _mutant(
+        "silent peers of a proxy are asked whether they are there",
+        *("gzc/cli/proxy.py", "                    _address.keep_alive(sock)\n", "                    pass\n"),
+        *("cli_attacks", "attack15"),
     ),
     _mutant(
         "forked children are counted",

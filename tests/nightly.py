@@ -48,6 +48,7 @@ PARTS = {
     "faults": Part(12),
     "fuzz": Part(40),
     "soak": Part(18, ("SOAK=600",)),
+    "siege": Part(10, ("SIEGE=300",)),
     "mutations": Part(25),
     "conformance": Part(45),
     "versions": Part(60),

@@ -129,6 +129,31 @@ def _soak(found: Figures) -> list[str]:
     return _pairs(rows)
 
 
+def _siege(found: Figures) -> list[str]:
+    held, resident = found["descriptors"], found["resident, MiB"]
+    rows = {
+        "clients at a time": found["clients"],
+        "minutes": f"{found['seconds'] / 60:g}",
+        **{f"connections of {kind} clients": number for kind, number in found["connections"].items()},
+        "bytes compared": _size(found["bytes compared"]),
+        "milliseconds until a small file was there, in the middle": found["median, ms"],
+        "the same, 99 of 100": found["99 of 100, ms"],
+        **{f"descriptors of `gzc {name}` before and after": number for name, number in held.items()},
+        **{
+            f"MiB resident of `gzc {name}`, after either half": " and ".join(map(str, each))
+            for name, each in resident.items()
+        },
+    }
+    return _pairs(rows)
+
+
+def _besieged(found: Figures) -> str:
+    if "wrong" in found:
+        return str(found["wrong"])
+    connections = sum(found["connections"].values())
+    return f"{found['clients']} clients for {found['seconds'] / 60:g} minutes, {connections:,} connections"
+
+
 def _mutations(found: Figures) -> list[str]:
     return _pairs({"remedies taken away": found["mutants"], "noticed by a test": found["killed"]})
 
@@ -207,6 +232,7 @@ TABLES: dict[str, Callable[[Figures], list[str]]] = {
     "faults": _faults,
     "fuzz": _fuzz,
     "soak": _soak,
+    "siege": _siege,
     "mutations": _mutations,
     "conformance": _conformance,
     "versions": _versions,
@@ -217,6 +243,7 @@ SUMMARIES: dict[str, Callable[[Figures], str]] = {
     "faults": _faulted,
     "fuzz": _fuzzed,
     "soak": _soaked,
+    "siege": _besieged,
     "mutations": lambda found: f"{found['mutants']} remedies taken away, {found['killed']} noticed",
     "conformance": _conformed,
     "versions": _versed,

@@ -247,7 +247,16 @@ def test_a_socket_that_was_left_behind_is_in_nobodys_way(tmp_path: Path, echoing
 
 @pytest.mark.parametrize(
     "words",
-    [(), ("8000",), ("nonsense", "1"), ("1", "host:port"), ("0", "1", "--limit", "0"), ("0", "1", "--idle-timeout=-1")],
+    [
+        (),
+        ("8000",),
+        ("nonsense", "1"),
+        ("1", "host:port"),
+        ("0", "1", "--limit", "0"),
+        ("0", "1", "--idle-timeout=-1"),
+        ("0", "1", "--grace", "nan"),
+        ("0", "1", "--connect-timeout", "0"),
+    ],
     ids=" ".join,
 )
 def test_what_cannot_be_meant(words: tuple[str, ...]) -> None:

@@ -268,7 +268,17 @@ def test_what_cannot_be_served(here: Path, without: Callable[[str], Path]) -> No
 
 
 @pytest.mark.parametrize(
-    "words", [(), (".", "--bind", "nonsense"), (".", "--bind", "h:99999"), (".", "--tls", "one")], ids=" ".join
+    "words",
+    [
+        (),
+        (".", "--bind", "nonsense"),
+        (".", "--bind", "h:99999"),
+        (".", "--tls", "one"),
+        (".", "--grace=-1"),
+        (".", "--idle-timeout", "inf"),
+        (".", "--limit", "0"),
+    ],
+    ids=" ".join,
 )
 def test_what_cannot_be_meant(words: tuple[str, ...]) -> None:
     ended = end("serve", *words)

@@ -290,3 +290,19 @@ def test_a_server_shows_its_own_transfers(ends: Ends, monkeypatch: pytest.Monkey
     assert "a &lt;b&gt;reason&lt;/b&gt; &amp; more" in page
     peer.start()
     copying.get(timeout=PATIENCE)
+
+
+def test_the_page_shows_the_oldest_of_many(ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gzc.wsgi, "MOST", 2)
+    sinks = [ends.unix() for _ in range(3)]
+    copying = [
+        ends.spawn(gzc.copy, ends.file(b"x" * MIB), sock, MIB - number) for number, (sock, _) in enumerate(sinks)
+    ]
+    gevent.sleep(0)
+    found = json.loads(ask(query="format=json")[2])
+    assert found["under_way"] == 3
+    assert [one["expected"] for one in found["running"]] == [one.expected for one in gzc.running()[:2]]
+    assert "Under way: 3, of which the oldest 2" in ask()[2].decode()
+    for _, there in sinks:
+        ends.reading(there)
+    gevent.joinall(copying, timeout=PATIENCE)

@@ -1,4 +1,4 @@
-"""The short form of ``make soak``: seconds where that takes a minute, and fewer clients."""
+"""The short forms of ``make soak`` and ``make siege``: seconds where those take minutes, and fewer clients."""
 
 import json
 import os
@@ -59,3 +59,25 @@ def test_a_short_soak_finds_nothing(tmp_path: Path) -> None:
     found = json.loads(figures.read_text())["counts"]
     assert found["soak"]["bytes compared"] > 1 << 24
     assert found["idle tunnels"]["tunnels"] == 1000
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_short_siege_finds_nothing(tmp_path: Path) -> None:
+    """Normal clients get each byte, nothing is left in silence, and no log has a traceback or a foreign byte in it."""
+    figures = tmp_path / "figures.json"
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "tests.siege", "--seconds", "10", "--clients", "60"),
+            *("--seed", "1", "--figures", str(figures)),
+        ],
+        cwd=Path(__file__).parent.parent,
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads(figures.read_text())["counts"]
+    assert found["bytes compared"] > 1 << 24
+    assert min(found["connections"].values()) > 0

@@ -188,6 +188,29 @@ def test_refusals_are_counted_by_reason(ends: Ends) -> None:
     assert "Unknown, which overrides read" in why
 
 
+def test_reasons_are_bounded_however_many_classes_a_program_makes(
+    ends: Ends, monkeypatch: pytest.MonkeyPatch, forgetful: pytest.LogCaptureFixture
+) -> None:
+    """In the totals, in their places, in what has been warned of, and in what traces of other processes bring."""
+    monkeypatch.setattr(_stats, "MOST_REASONS", 10)
+    sock, there = ends.unix()
+    ends.reading(there)
+    with gzc.trace(places=True) as t:
+        for number in range(25):
+            made = type(f"Made{number}", (io.FileIO,), {"read": lambda self, count=-1: io.FileIO.read(self, count)})
+            gzc.copy(made(ends.path(b"x")), sock)
+    assert len(t.refused) == 11
+    assert t.refused[0] == (_stats.OTHER_REASONS, 15)
+    assert len(t.places) == 10
+    assert len(_stats._warned) == 11
+    assert sum("Made24" in record.getMessage() for record in forgetful.records) == 1
+    there_too = gzc.trace()
+    for number in range(25):
+        refusal = {"why": f"reason {number}", "count": 2, "places": [{"place": f"x:{number}", "count": 2}]}
+        there_too.add({"moved": {}, "refused": [refusal]})
+    assert dict(there_too.refused)[_stats.OTHER_REASONS] == 30
+
+
 def test_explain_counts_no_refusal(ends: Ends) -> None:
     class Unknown:
         def read(self, count: int) -> bytes:

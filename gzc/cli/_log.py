@@ -32,7 +32,8 @@ class Log:
         self._stream = sys.stderr
         self._number = self._stream.fileno()
         self._waiting: SimpleQueue[bytes | None] = SimpleQueue()
-        self._lost = 0
+        #: Lines for which there was no room, and lines that could not be written: each has one writer.
+        self._refused = self._failed = 0
         self._thread = Thread(target=self._run, name="gzc-log", daemon=True)
 
     def begin(self) -> Log:
@@ -53,7 +54,7 @@ class Log:
         if self._waiting.qsize() < MOST:
             self._waiting.put(text.encode(errors="backslashreplace"))
         else:
-            self._lost += text.count("\n")
+            self._refused += text.count("\n")
         return len(text)
 
     def flush(self) -> None:
@@ -64,14 +65,14 @@ class Log:
         return self._number
 
     def _run(self) -> None:
-        goes_on = True
+        goes_on, told = True, 0
         while goes_on:
             pieces = [self._waiting.get()]
             while not self._waiting.empty():
                 pieces.append(self._waiting.get())
             goes_on = None not in pieces
-            lost, self._lost = self._lost, 0
-            if lost:
+            if lost := self._refused + self._failed - told:
+                told += lost
                 pieces.append(f"{lost} lines of this log were lost: nobody read them in time\n".encode())
             self._write(b"".join(filter(None, pieces)))
             if goes_on:
@@ -84,5 +85,5 @@ class Log:
             except BlockingIOError:  # whoever shares it has made it so
                 select.select([], [self._number], [])
             except OSError:  # its reader has gone, or the disk is full
-                self._lost += data.count(b"\n")
+                self._failed += data.count(b"\n")
                 return

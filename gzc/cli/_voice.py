@@ -46,7 +46,8 @@ def say(text: str, stream: TextIO | None = None) -> None:
     if stream is None:
         return
     try:
-        print("\n".join(map(printable, text.split("\n"))), file=stream, flush=True)
+        stream.write("\n".join(map(printable, text.split("\n"))) + "\n")
+        stream.flush()
     except OSError:  # its reader has gone, or a log is on a full disk
         drop(stream)
 

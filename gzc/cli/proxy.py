@@ -24,7 +24,7 @@ from ._accepting import Limited, connections
 from ._log import Log
 from ._stop import Stop
 from ._voice import printable, say
-from ._words import said, size
+from ._words import number, positive, said, seconds, size
 
 #: Descriptors of a connection: two sockets, and a pipe for each direction while bytes are in it.
 EACH = 6
@@ -37,17 +37,25 @@ def define(parser: ArgumentParser) -> None:
     """The arguments of ``gzc proxy``."""
     parser.add_argument("listen", metavar="LISTEN", help="host:port, port (of 127.0.0.1), :port (of all), unix:path")
     parser.add_argument("target", metavar="TARGET", help="host:port or unix:path")
-    seconds: dict[str, Any] = {"type": float, "metavar": "SECONDS"}
-    parser.add_argument("--connect-timeout", **seconds, default=10.0, help="to reach the target (%(default)s)")
+    parser.add_argument(
+        "--connect-timeout", type=positive, default=10.0, metavar="SECONDS", help="to reach the target (%(default)s)"
+    )
     parser.add_argument(
         "--idle-timeout",
-        **seconds,
+        type=seconds,
         default=3600.0,
+        metavar="SECONDS",
         help="end a connection without a byte for so long; 0: never (%(default)s)",
     )
-    parser.add_argument("--grace", **seconds, default=30.0, help="for connections open at a stop (%(default)s)")
     parser.add_argument(
-        "--limit", type=int, default=1000, metavar="N", help="connections at a time; more wait unaccepted (%(default)s)"
+        "--grace", type=seconds, default=30.0, metavar="SECONDS", help="for connections open at a stop (%(default)s)"
+    )
+    parser.add_argument(
+        "--limit",
+        type=number,
+        default=1000,
+        metavar="N",
+        help="connections at a time; more wait unaccepted (%(default)s)",
     )
     parser.add_argument("--mode", type=_address.mode_of, help="of a unix socket's file, as 660 (what the umask leaves)")
     parser.add_argument("-v", "--verbose", action="store_true", help="a line for each connection")
@@ -63,11 +71,6 @@ def main(options: Namespace) -> int:
         listen, target = _address.parse(options.listen), _address.parse(options.target)
     except ValueError as exc:
         options.error(str(exc))
-    for name in ("connect_timeout", "limit"):
-        if getattr(options, name) <= 0:
-            options.error(f"--{name.replace('_', '-')} must be positive")
-    if options.idle_timeout < 0:
-        options.error("--idle-timeout must be positive, or 0 for never")
     options.limit = connections(options.limit, EACH)
     listening = listen.listen(options.mode)
     stop = Stop()
@@ -126,10 +129,10 @@ class Forwarder:
                 self._tunnel(name, client, upstream)
 
     def _connect(self) -> Any:
-        seconds = self._options.connect_timeout
+        limit = self._options.connect_timeout
         # Of all of it: a name may take long to be resolved, and have several addresses.
-        with gevent.Timeout(seconds, TimeoutError(f"timed out after {seconds:g} s")):
-            return self._target.connect(seconds)
+        with gevent.Timeout(limit, TimeoutError(f"timed out after {limit:g} s")):
+            return self._target.connect(limit)
 
     def _tunnel(self, name: str, client: Any, upstream: Any) -> None:
         try:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 import sys
 from argparse import ArgumentParser, Namespace
-from typing import Any
 
 import gzc
 
@@ -22,6 +21,7 @@ from ._site import Site
 from ._stop import Stop
 from ._voice import printable, say
 from ._web import Server
+from ._words import number, positive, seconds
 
 #: Descriptors of a connection: itself, and of its answer what was found and what is read.
 EACH = 3
@@ -39,18 +39,30 @@ def define(parser: ArgumentParser) -> None:
     parser.add_argument("--tls", nargs=2, metavar=("CERT", "KEY"), help="serve HTTPS, with these PEM files")
     parser.add_argument("--mode", type=_address.mode_of, help="of a unix socket's file, as 660 (what the umask leaves)")
     parser.add_argument("--all", action="store_true", help="also list and serve names that begin with a dot")
-    seconds: dict[str, Any] = {"type": float, "metavar": "SECONDS"}
-    parser.add_argument("--request-timeout", **seconds, default=30.0, help="for a request to come in (%(default)s)")
+    parser.add_argument(
+        "--request-timeout",
+        type=positive,
+        default=30.0,
+        metavar="SECONDS",
+        help="for a request to come in (%(default)s)",
+    )
     parser.add_argument(
         "--idle-timeout",
-        **seconds,
+        type=positive,
         default=60.0,
+        metavar="SECONDS",
         help="between requests, and for a client that takes nothing of its answer (%(default)s)",
     )
     parser.add_argument(
-        "--limit", type=int, default=1000, metavar="N", help="connections at a time; more wait unaccepted (%(default)s)"
+        "--limit",
+        type=number,
+        default=1000,
+        metavar="N",
+        help="connections at a time; more wait unaccepted (%(default)s)",
     )
-    parser.add_argument("--grace", **seconds, default=10.0, help="for responses under way at a stop (%(default)s)")
+    parser.add_argument(
+        "--grace", type=seconds, default=10.0, metavar="SECONDS", help="for responses under way at a stop (%(default)s)"
+    )
     parser.add_argument("-q", "--quiet", action="store_true", help="no line for each request")
     parser.epilog = (
         "SIGTERM and Ctrl-C end it: nothing is accepted any more, what is under way may finish; the second one ends"
@@ -64,9 +76,6 @@ def main(options: Namespace) -> int:
         address = _address.parse(options.bind)
     except ValueError as exc:
         options.error(str(exc))
-    for name in ("request_timeout", "idle_timeout", "limit"):
-        if getattr(options, name) <= 0:
-            options.error(f"--{name.replace('_', '-')} must be positive")
     site = Site(options.folder, hidden=options.all)
     gzc.patch_all(stdlib=False)
     tls = _address.server_context(*options.tls) if options.tls else None
