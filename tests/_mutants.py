@@ -1097,7 +1097,11 @@ MUTANTS = (
     ),
     _mutant(
         "what could not be written is not tried once more at exit",
-        *("gzc/cli/_voice.py", "        stream.flush()\n", ""),
+        *(
+            "gzc/cli/_voice.py",
+            "        os.dup2(nowhere, number)\n        stream.flush()\n",
+            "        os.dup2(nowhere, number)\n",
+        ),
         *("cli", "closed_or_full"),
     ),
     _mutant(
