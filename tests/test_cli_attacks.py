@@ -242,13 +242,12 @@ def test_attack3_who_reads_slowly_is_not(here: Path, certificates: Certificates,
         Site(here, *SHORT, *options) as site,
         site.connect(tls=certificates[0] if tls else None, receive_buffer=16384) as slow,
     ):
-        slow.send("/file.bin")
+        slow.send("/big")  # more than the buffers between the two take
         slow.head_of_reply()
         for count in range(1, 21):
             slow.rest_of_reply(stop_at=count * 20_000)
             time.sleep(0.15)
-        reply = slow.rest_of_reply()
-        assert (reply.complete, bytes(reply.body)) == (True, CONTENT)
+        assert len(slow.rest_of_reply(stop_at=20 * MIB).body) >= 20 * MIB
 
 
 def test_attack3_a_place_that_somebody_idles_in_is_given_to_who_knocks(here: Path) -> None:
