@@ -1188,12 +1188,18 @@ MUTANTS = (
     ),
     _mutant(
         "listings are made in a thread",
-        *(
-            "gzc/cli/_site.py",
-            "self._threads.apply(self._page, (found.open(), name, number))",
-            "self._page(found.open(), name, number)",
-        ),
+        *("gzc/cli/_site.py", "self._threads.spawn(wrap_errors", '__import__("gevent").spawn(wrap_errors'),
         *("cli_attacks", "attack6_others"),
+    ),
+    _mutant(
+        "a listing that nobody waits for closes its folder",
+        *("gzc/cli/_site.py", "            os.close(folder)\n            raise\n", "            raise\n"),
+        *("cli_attacks", "listings_whose_clients_reset"),
+    ),
+    _mutant(
+        "an entry that cannot be looked at now is not left out",
+        *("gzc/cli/_site.py", "isinstance(exc, OSError) and exc.errno in STATUSES", "isinstance(exc, OSError)"),
+        *("cli_attacks", "whole_or_none"),
     ),
     _mutant(
         "foreign bytes are escaped",
@@ -1224,9 +1230,9 @@ MUTANTS = (
         *("cli_attacks", "pipelined_requests"),
     ),
     _mutant(
-        "a body that nobody wants is read on for a while",
-        *("gzc/cli/_web.py", "            if self._unwanted:\n                self._linger()\n", ""),
-        *("cli_attacks", "body_that_nobody_wants"),
+        "what comes behind the last request is read on for a while",
+        *("gzc/cli/_web.py", "            if self._answered and not self._visit.left:\n", "            if False:\n"),
+        *("cli_attacks", "body_that_nobody_wants or asked_for_behind"),
     ),
     _mutant(
         "silent peers of a proxy are asked whether they are there",

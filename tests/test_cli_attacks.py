@@ -18,6 +18,7 @@ import stat
 import struct
 import subprocess
 import sys
+import tempfile
 import termios
 import threading
 import time
@@ -763,3 +764,101 @@ def test_a_name_that_is_resolved_for_ever_is_given_up() -> None:
     forwarder._target, forwarder._options = Slow("x", 1), Options()  # type: ignore[assignment]
     with pytest.raises(TimeoutError, match="timed out after"):
         forwarder._connect()
+
+
+# -- what a second attack found ----------------------------------------------------------------------------
+
+
+def _points_to(process: int, path: Path) -> int:
+    """How many descriptors of that process are of `path`."""
+    found = 0
+    for entry in Path(f"/proc/{process}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            found += os.readlink(entry) == str(path)
+    return found
+
+
+def test_listings_whose_clients_reset_leave_no_descriptor(crowd: Path) -> None:
+    with Site(crowd) as site:
+        for _ in range(3):
+            with many(site.address, 8, b"GET /many/ HTTP/1.1\r\nHost: x\r\n\r\n") as asking:
+                for one in asking:
+                    one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+            time.sleep(0.6)  # a look at the connections
+        assert eventually(lambda: _points_to(site.process.pid, crowd / "many") == 0)
+        hello(site)
+
+
+@pytest.mark.parametrize("year", ["99999999999", "0", "2020 00:00:00 +99999999999999"])
+def test_dates_that_no_calendar_has_are_ignored(here: Path, year: str) -> None:
+    date = f"Mon, 01 Jan {year} 00:00:00 GMT"
+    with Site(here) as site, site.connect() as client:
+        assert client.get("/small.txt", if_modified_since=date).body == b"hello"
+        reply = client.get("/small.txt", if_range=date, range="bytes=1-2")
+        assert (reply.status, bytes(reply.body)) in ((200, b"hello"), (206, b"el"))
+        site.stopped()
+
+
+@pytest.mark.parametrize("moment", [-1, -62_200_000_000, 569_000_000_000, 1 << 60])
+def test_a_file_may_be_of_any_year(moment: int) -> None:
+    """On tmpfs, which keeps such times."""
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+        (Path(folder) / "small.txt").write_text("hello")
+        os.utime(Path(folder) / "small.txt", (moment, moment))
+        with Site(Path(folder)) as site, site.connect() as client:
+            reply = client.get("/small.txt")
+            assert (reply.status, bytes(reply.body)) == (200, b"hello")
+            assert ("last-modified" in reply.headers) == (moment == -1)
+            assert client.get("/small.txt", if_none_match=reply.headers["etag"]).status == 304
+            site.stopped()
+
+
+def test_a_listing_is_whole_or_none(here: Path) -> None:
+    """However few descriptors there are: no link is missing, and no traceback tells of it."""
+    for number in range(3):
+        (here / "sub" / f"link{number}").symlink_to("../small.txt")
+    with Site(here) as site, site.connect() as client:
+        whole = bytes(client.get("/sub/").body)
+        most = resource.prlimit(site.process.pid, resource.RLIMIT_NOFILE)
+        number = len(os.listdir(f"/proc/{site.process.pid}/fd"))
+        seen = set()
+        for more in range(6):
+            resource.prlimit(site.process.pid, resource.RLIMIT_NOFILE, (number + more, most[1]))
+            reply = client.get("/sub/")
+            seen.add(reply.status)
+            assert reply.status == 503 or bytes(reply.body) == whole
+        assert seen == {200, 503}
+        site.stopped()
+
+
+@pytest.mark.parametrize("host", ["a..b", ".", ".x", "x" * 64, "x" * 64 + ".org"])
+def test_a_host_that_has_no_name(host: str) -> None:
+    for words in (("proxy", "0", f"{host}:80"), ("proxy", f"{host}:80", "1"), ("serve", ".", "--bind", f"{host}:80")):
+        ended = end(*words)
+        assert ended.status == 2
+        assert "is no name of a host" in ended.err
+
+
+@pytest.mark.parametrize("ends", ["stop", "close"])
+def test_an_answer_is_whole_although_more_was_asked_for_behind_it(here: Path, ends: str) -> None:
+    """What is unread when a connection is closed makes a reset of it."""
+    close = "Connection: close\r\n" if ends == "close" else ""
+    for _ in range(5):
+        with Site(here) as site, site.connect(receive_buffer=4096) as client:
+            client.announce("/file.bin")
+            client.socket.sendall(f"GET /file.bin HTTP/1.1\r\nHost: x\r\n{close}\r\n".encode())
+            client.head_of_reply()
+            client.socket.sendall(b"GET /small.txt HTTP/1.1\r\nHost: x\r\n\r\n")
+            if ends == "stop":
+                site.signal(signal.SIGTERM)
+                assert eventually(lambda at=site: _is_closed(at))  # type: ignore[misc]
+            reply = client.rest_of_reply()
+            assert (reply.complete, bytes(reply.body)) == (True, CONTENT)
+
+
+def _is_closed(site: Site) -> bool:
+    try:
+        with site.connect():
+            return False
+    except ConnectionRefusedError:
+        return True

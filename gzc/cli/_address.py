@@ -172,6 +172,10 @@ def parse(text: str, host: str = "127.0.0.1") -> Address:
     if found is None or int(found["port"]) > 65535:
         raise ValueError(f"{text!r} is no address: host:port or unix:path is meant")
     given = host if found["host"] is None else found["host"].strip("[]")
+    try:
+        given.encode("idna")  # as the resolver will
+    except UnicodeError:
+        raise ValueError(f"{text!r} is no address: {given!r} is no name of a host") from None
     return Address(given, int(found["port"]))
 
 

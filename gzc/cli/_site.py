@@ -19,11 +19,12 @@ from collections.abc import Iterable, Iterator
 from heapq import merge
 from html import escape
 from itertools import chain, islice, repeat
+from types import TracebackType
 from typing import Any
 from urllib.parse import parse_qs, quote
 
-from gevent.lock import BoundedSemaphore
 from gevent.threadpool import ThreadPool
+from gevent.util import wrap_errors
 
 from . import Failure
 from ._voice import say
@@ -32,7 +33,7 @@ from ._words import extra, said, size
 #: Entries of a page of a listing.
 PAGE = 1000
 
-#: Listings that may wait for the thread that makes them; who asks then is told to come again (503).
+#: Listings under way, of which one is being made; who asks then is told to come again (503).
 LISTINGS = 20
 
 #: Names that are sorted at once: sorting does not let go of the interpreter, and 5,000 take 2 ms.
@@ -53,6 +54,16 @@ td:last-child{{text-align:right;color:#666;padding-left:2rem}}a{{text-decoration
 {rows}
 </table>{pages}</body></html>
 """
+
+
+class _LeftOut:
+    """Leaves out what has gone away, leads to itself, or is not ours to see; other errors are no fault of an entry."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> bool:
+        return isinstance(exc, OSError) and exc.errno in STATUSES
 
 
 class Found:
@@ -117,7 +128,6 @@ class Site:
         self._response = extra("werkzeug.wrappers", "gzc serve").Response
         self._threads = ThreadPool(1)
         self._listings = 0
-        self._turn = BoundedSemaphore(1)
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         try:
@@ -170,15 +180,11 @@ class Site:
 
     def _index(self, folder: Found) -> Found | None:
         """The file that a folder wants to be shown as, if it has one."""
-        try:
+        with _LeftOut():
             found = Found("index.html", folder.number)
-        except OSError as exc:
-            if exc.errno not in STATUSES:
-                raise
-            return None
-        if found.is_file() and self._is_ours(found):
-            return found
-        found.close()
+            if found.is_file() and self._is_ours(found):
+                return found
+            found.close()
         return None
 
     def _is_ours(self, found: Found) -> bool:
@@ -201,10 +207,12 @@ class Site:
         file = os.fdopen(found.open(), "rb")
         try:
             response = self._utils.send_file(
-                file, environ, etag=tag, download_name=name, last_modified=status.st_mtime, conditional=False
+                file, environ, etag=tag, download_name=name, last_modified=_modified(status), conditional=False
             )
             response.content_length = status.st_size
-            return response.make_conditional(environ, accept_ranges=True, complete_length=status.st_size)
+            with contextlib.suppress(OverflowError):  # a date beyond every calendar is ignored: RFC 9110, 13.1.3
+                response.make_conditional(environ, accept_ranges=True, complete_length=status.st_size)
+            return response
         except BaseException:
             file.close()
             raise
@@ -216,12 +224,23 @@ class Site:
             raise self._exceptions.ServiceUnavailable(retry_after=1)
         self._listings += 1
         try:
-            with self._turn:
-                page: str | None = self._threads.apply(self._page, (found.open(), name, number))
+            page = self._in_thread(found.open(), name, number)
         finally:
             self._listings -= 1
         if page is None:
             raise self._exceptions.NotFound
+        return page
+
+    def _in_thread(self, folder: int, name: str, number: int) -> str | None:
+        """``_page``, when the thread has time for it. Who waits may be struck; then nobody else closes ``folder``."""
+        try:
+            task = self._threads.spawn(wrap_errors((OSError,), self._page), folder, name, number)
+        except BaseException:
+            os.close(folder)
+            raise
+        page: str | OSError | None = task.get()
+        if isinstance(page, OSError):
+            raise page
         return page
 
     def _page(self, folder: int, name: str, number: int) -> str | None:
@@ -234,7 +253,7 @@ class Site:
             rows = ['<tr><td><a href="../">../</a></td><td></td></tr>'] if name and number == 1 else []
             ordered = chain(zip(_in_order(folders), repeat("/")), zip(_in_order(files), repeat("")))
             for entry, slash in islice(ordered, first, first + PAGE):
-                with contextlib.suppress(OSError):  # it went away
+                with _LeftOut():
                     told = "" if slash else size(os.stat(entry, dir_fd=folder).st_size)
                     rows.append(_row(entry, slash, told))
         finally:
@@ -247,7 +266,7 @@ class Site:
         files: list[str] = []
         with os.scandir(folder) as entries:
             for entry in entries:
-                with contextlib.suppress(OSError):  # it went away, or is a link that leads to itself
+                with _LeftOut():
                     if self._hides(entry.name) or (entry.is_symlink() and not self._leads_inside(entry.name, folder)):
                         continue
                     if entry.is_dir():
@@ -259,6 +278,12 @@ class Site:
     def _leads_inside(self, name: str, folder: int) -> bool:
         with Found(name, folder) as found:
             return self._is_ours(found)
+
+
+def _modified(status: os.stat_result) -> float | None:
+    """When a file was changed, unless that is in no year from 1 to 9999."""
+    first, beyond = -62135596800, 253402300800
+    return status.st_mtime if first <= status.st_mtime < beyond else None
 
 
 def _in_order(names: list[str]) -> Iterator[str]:

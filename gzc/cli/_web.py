@@ -36,7 +36,7 @@ LOOK = 0.5
 #: Seconds that asking and idling may take while others are waiting for a place.
 HURRY = 1.0
 
-#: Seconds and bytes that are still read of a body that nobody wants, so that the answer is not lost by a reset.
+#: Seconds and bytes that are still read after the last answer, so that it is not lost by a reset.
 LINGER, MOST_LINGERED = 2.0, 16 << 20
 
 #: The most bytes of the head of a request.
@@ -215,8 +215,8 @@ class Handler(WSGIHandler):
     def __init__(self, visit: Visit, address: Any, server: Server) -> None:
         super().__init__(visit.sock, address, server)
         self._visit = visit
-        #: Whether anything of the present request is here; whether more of it comes that nobody wants.
-        self._begun = self._unwanted = False
+        #: Whether a request is being read; whether a body comes with it; whether an answer may be on its way.
+        self._begun = self._unwanted = self._answered = False
 
     def handle(self) -> None:
         """Serve one request after another, as long as there are any."""
@@ -226,10 +226,10 @@ class Handler(WSGIHandler):
                 self._visit.become(IDLE)
             if answer is not None:
                 self._refuse(*answer)
-            if self._unwanted:
+            if self._answered and not self._visit.left:
                 self._linger()
         except Leave:
-            if self._begun and not self._unwanted and not self.server.ending:
+            if self._begun and not self.server.ending:
                 self._say_timeout()
         except OSError as exc:
             say(f"{self._visit.name}: {said(exc)}")
@@ -242,7 +242,6 @@ class Handler(WSGIHandler):
         self.time_start, self.time_finish = time.time(), 0
         for name in ("requestline", "status", "_orig_status"):  # of the request before, for the log
             setattr(self, name, None)
-        self._begun = False
         try:
             return self.handle_one_request()
         except ValueError as exc:  # http.client could read the head, and pywsgi cannot use it
@@ -250,7 +249,10 @@ class Handler(WSGIHandler):
 
     def read_requestline(self) -> str:
         """The first line of a request; after an empty one, which RFC 9112, 2.2, wants ignored."""
-        if self.server.ending or not self.rfile.peek(1):
+        if self.server.ending:
+            return ""
+        if not self.rfile.peek(1):
+            self._answered = False  # its client has had it all
             return ""
         self._begun = True
         self._visit.become(ASKING)
@@ -292,6 +294,7 @@ class Handler(WSGIHandler):
     def handle_one_response(self) -> None:
         """Answer."""
         self._visit.become(ANSWERED)
+        self._begun, self._answered = False, True
         super().handle_one_response()
 
     def start_response(self, status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
@@ -304,7 +307,7 @@ class Handler(WSGIHandler):
 
     def _refuse(self, status: str, response: bytes) -> None:
         """Answer what was no request; what comes after it is none either."""
-        self._unwanted = True
+        self._begun, self._answered = False, True
         self.status = status
         self.response_length = len(response)
         self.socket.sendall(response)
@@ -317,7 +320,7 @@ class Handler(WSGIHandler):
             self.socket.send(b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
 
     def _linger(self) -> None:
-        """Read on for a while: what nobody has read makes a reset of a close, and the answer may be lost by it.
+        """Read on for a while: what nobody has read makes a reset of a close, and the last answer may be lost by it.
 
         RFC 9112, 9.6.
         """

@@ -140,13 +140,15 @@ class Forwarder:
         except BaseException as exc:
             moved = {id(way.plan.sink.obj): way.moved for way in gzc.transfers_of(exc)}
             there, back = moved.get(id(upstream), 0), moved.get(id(client), 0)
-            how = "cut off" if isinstance(exc, gevent.GreenletExit) else "broken"
+            how, why = "broken", said(exc)
+            if isinstance(exc, gevent.GreenletExit):
+                how, why = "cut off", "the time for finishing is over"
             if isinstance(exc, TimeoutError) and exc.errno is None:
                 how = "idle"
             _reset(client)
             _reset(upstream)
             self._add(there, back)
-            self._book(name, how, f"{said(exc)} after {there} bytes there and {back} back", failed=True)
+            self._book(name, how, f"{why} after {there} bytes there and {back} back", failed=True)
             if not isinstance(exc, Exception):
                 raise
             return
