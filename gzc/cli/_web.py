@@ -1,8 +1,8 @@
 """gevent.pywsgi's server for everybody: nobody is waited for without a bound, and a bad client costs one line.
 
-A connection is a ``Visit``, which is asking, idle or answered. Twice a second all visits are looked at, from the hub:
-who has been asking or idle for too long, or has taken nothing of an answer for too long, is left. Where all places
-are taken and somebody knocks, idling and asking are short.
+A connection is a ``Visit``, which is asking, answered, idle or lingering. Twice a second all visits are looked at,
+from the hub: who has been asking or idle for too long, or has taken nothing of an answer for too long, is left. Where
+all places are taken and somebody knocks, idling and asking are short.
 
 Rules of this file: how a connection goes, and when it ends; what is answered is the application's.
 """
@@ -46,7 +46,7 @@ HEAD = 64 << 10
 REFUSED = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 
 #: States of a connection. A new one is asking: it is there for nothing else.
-ASKING, IDLE, ANSWERED = "asking", "idle", "answered"
+ASKING, ANSWERED, IDLE, LINGERING = "asking", "answered", "idle", "lingering"
 
 
 class Leave(BaseException):
@@ -191,7 +191,7 @@ class Server(Limited, WSGIServer):
 
     def _leave_the_others(self) -> None:
         for visit in list(self._visits):
-            if visit.state != ANSWERED:
+            if visit.state in (ASKING, IDLE):
                 visit.leave()
 
 
@@ -324,7 +324,7 @@ class Handler(WSGIHandler):
 
         RFC 9112, 9.6.
         """
-        self._visit.become(ASKING)
+        self._visit.become(LINGERING)
         deadline, left = time.monotonic() + LINGER, MOST_LINGERED
         with contextlib.suppress(OSError):
             self.socket.shutdown(constants.SHUT_WR)
