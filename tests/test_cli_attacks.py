@@ -147,6 +147,7 @@ def swapping(one: Path, other: Path) -> Iterator[None]:
             process.kill()
 
 
+@pytest.mark.slow
 def test_attack2_what_is_swapped_for_a_link_to_the_outside_is_never_served(here: Path, tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("secret")
     (here / "link").symlink_to(tmp_path / "secret")
@@ -168,6 +169,7 @@ def test_attack2_a_folder_that_is_swapped_for_a_link_to_the_outside(here: Path, 
     assert not any(b"secret" in reply.body for reply in replies)
 
 
+@pytest.mark.slow
 def test_attack2_what_is_swapped_for_a_fifo_stops_nobody(here: Path) -> None:
     os.mkfifo(here / "fifo")
     with Site(here, "--quiet") as site, site.connect() as client, swapping(here / "fifo", here / "small.txt"):
@@ -236,6 +238,7 @@ def test_attack3_who_takes_nothing_of_an_answer_is_left(here: Path, certificates
         hello(site, tls=context)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
 def test_attack3_who_reads_slowly_is_not(here: Path, certificates: Certificates, tls: bool) -> None:
     options = secure(certificates) if tls else []
@@ -251,6 +254,7 @@ def test_attack3_who_reads_slowly_is_not(here: Path, certificates: Certificates,
         assert len(slow.rest_of_reply(stop_at=20 * MIB).body) >= 20 * MIB
 
 
+@pytest.mark.slow
 def test_attack3_a_place_that_somebody_idles_in_is_given_to_who_knocks(here: Path) -> None:
     """A hundred idle connections where there are descriptors for a few: the limit fits them, and the idle make room."""
     with Site(here, files=64) as site:
@@ -261,6 +265,7 @@ def test_attack3_a_place_that_somebody_idles_in_is_given_to_who_knocks(here: Pat
             assert all(until(one, b"hello") for one in idle)
 
 
+@pytest.mark.slow
 def test_attack3_half_requests_do_not_hold_the_limit(here: Path) -> None:
     with Site(here, "--limit", "10") as site, many(site.address, 40, b"GET / HTTP/1.1\r\n"):
         hello(site)
@@ -331,6 +336,7 @@ def crowd(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
+@pytest.mark.slow
 def test_attack6_a_long_listing_has_pages(crowd: Path) -> None:
     with Site(crowd) as site, site.connect() as client:
         first = client.get("/many/").body.decode()
@@ -354,6 +360,7 @@ def _ticks(process: int) -> tuple[int, int]:
     return ticks.pop(process), sum(ticks.values())
 
 
+@pytest.mark.slow
 def test_attack6_others_are_served_while_listings_are_made(crowd: Path) -> None:
     """Ten at once: somebody else's small file is here before the last of them, whose work another thread does."""
     with Site(crowd) as site:
@@ -376,6 +383,7 @@ def test_attack6_others_are_served_while_listings_are_made(crowd: Path) -> None:
         assert others > 2 * main
 
 
+@pytest.mark.slow
 def test_attack6_listings_that_nobody_waits_for_are_not_made(crowd: Path) -> None:
     """More than may wait: the rest is told to come again. Then those that wait have gone, and make room."""
     with Site(crowd) as site:
@@ -487,6 +495,7 @@ def test_attack9_the_socket_file_of_the_next_server_stays(here: Path, tmp_path: 
             assert client.recv(3) in (b"HTT", b"GET")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["serve", "proxy"])
 @pytest.mark.parametrize(("options", "mode"), [(("--mode", "660"), 0o660), (("--mode", "0600"), 0o600), ((), 0o755)])
 def test_the_mode_of_a_unix_socket(here: Path, tmp_path: Path, what: str, options: tuple[str, ...], mode: int) -> None:
@@ -597,6 +606,7 @@ def started(here: Path, stderr: int) -> tuple["subprocess.Popen[bytes]", tuple[s
     return process, (host.decode(), int(port))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["pipe", "terminal"])
 def test_attack14_a_log_that_nobody_reads_stops_nobody(here: Path, kind: str) -> None:
     ours, theirs = os.pipe() if kind == "pipe" else pty.openpty()
@@ -792,6 +802,7 @@ def _points_to(process: int, path: Path) -> int:
     return found
 
 
+@pytest.mark.slow
 def test_listings_whose_clients_reset_leave_no_descriptor(crowd: Path) -> None:
     with Site(crowd) as site:
         for _ in range(3):
@@ -853,6 +864,7 @@ def test_a_host_that_has_no_name(host: str) -> None:
         assert "is no name of a host" in ended.err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ends", ["stop", "close"])
 def test_an_answer_is_whole_although_more_was_asked_for_behind_it(here: Path, ends: str) -> None:
     """What is unread when a connection is closed makes a reset of it."""
