@@ -22,7 +22,7 @@ import tempfile
 import termios
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -592,17 +592,19 @@ def test_attack13_a_stop_waits_for_answers_alone(here: Path) -> None:
         assert "cut off" not in site.stopped().err
 
 
-def started(here: Path, stderr: int) -> tuple["subprocess.Popen[bytes]", tuple[str, int]]:
+def started(
+    here: Path, stderr: int, *gzc: str, options: Sequence[str] = ()
+) -> tuple["subprocess.Popen[bytes]", tuple[str, int]]:
     """`gzc serve` that logs to `stderr`."""
     process = subprocess.Popen(
-        [*GZC, "serve", str(here), "--bind", "127.0.0.1:0"],
+        [*(gzc or GZC), "serve", str(here), "--bind", "127.0.0.1:0", *options],
         env=clean_environment({}),
         stdout=subprocess.PIPE,
         stderr=stderr,
         start_new_session=True,
     )
     assert process.stdout is not None
-    host, port = re.findall(rb"http://([^:]*):(\d+)/", process.stdout.readline())[0]
+    host, port = re.findall(rb"https?://([^:]*):(\d+)/", process.stdout.readline())[0]
     return process, (host.decode(), int(port))
 
 
@@ -888,3 +890,20 @@ def _is_closed(site: Site) -> bool:
             return False
     except ConnectionRefusedError:
         return True
+
+
+#: `gzc` in a process that collects no garbage, as one that has nothing to do.
+UNCOLLECTED = "import gc, sys; gc.disable(); from gzc.cli import main; sys.exit(main(sys.argv[1:]))"
+
+
+def test_who_is_left_in_a_handshake_is_closed_and_not_only_forgotten(here: Path, certificates: Certificates) -> None:
+    """A socket in a cycle of references stays open until the next collection: in a quiet server that may never come."""
+    process, address = started(
+        here, subprocess.DEVNULL, GZC[0], "-c", UNCOLLECTED, options=[*SHORT, *secure(certificates)]
+    )
+    try:
+        with many(address, 5) as silent, many(address, 5, b"\x16\x03\x01\x02\x00\x01") as begun:
+            assert [received(one) for one in (*silent, *begun)] == [b""] * 10
+    finally:
+        process.kill()
+        process.communicate()

@@ -158,17 +158,24 @@ class Server(Limited, WSGIServer):
             pass
         finally:
             self._visits.discard(visit)
+            visit.sock.close()
 
     def wrap_socket_and_handle(self, client_socket: Any, address: Any) -> None:
         """Serve a connection by TLS."""
         with self._visit(client_socket, address) as visit:
-            try:
-                visit.sock = self._tls.wrap_socket(client_socket, server_side=True)
-            except OSError as exc:  # somebody who speaks no TLS, or has gone again
-                say(f"TLS with {visit.name}: {said(exc)}")
-                return
-            with visit.sock:
+            if self._shake_hands(visit):
                 Handler(visit, address, self).handle()
+
+    def _shake_hands(self, visit: Visit) -> bool:
+        """Whether they did."""
+        try:
+            # Not in the constructor: one that is struck leaves its socket to the garbage collector.
+            visit.sock = self._tls.wrap_socket(visit.sock, server_side=True, do_handshake_on_connect=False)
+            visit.sock.do_handshake()
+        except OSError as exc:  # somebody who speaks no TLS, or has gone again
+            say(f"TLS with {visit.name}: {said(exc)}")
+            return False
+        return True
 
     def handle(self, sock: Any, address: Any) -> None:
         """Serve a connection."""
