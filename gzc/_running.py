@@ -42,8 +42,8 @@ def running() -> list[Running]:
 
 
 def oldest(most: int) -> list[Running]:
-    """The first ``most`` of ``running()``."""
-    return [_seen(tally) for tally in nsmallest(most, under_way, key=_BEGAN)]
+    """The first ``most`` of ``running()``. Other threads add to the set meanwhile; making a tuple of it is one step."""
+    return [_seen(tally) for tally in nsmallest(most, tuple(under_way), key=_BEGAN)]
 
 
 def _seen(tally: Tally) -> Running:

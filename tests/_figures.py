@@ -67,6 +67,14 @@ def write(path: Path, passed: bool, seconds: float, counts: Mapping[str, Any]) -
     path.write_text(json.dumps(found, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
+def tell(path: Path | None, seconds: float, found: Mapping[str, Any]) -> int:
+    """Print what a program of its own has found, and write it if there is a ``path``; its exit status."""
+    print(json.dumps(found, indent=2))
+    if path:
+        write(path, "wrong" not in found, seconds, found)
+    return 1 if "wrong" in found else 0
+
+
 # -- of a run of pytest ----------------------------------------------------------------------------------------------
 
 

@@ -1128,7 +1128,7 @@ MUTANTS = (
     ),
     _mutant(
         "names are no HTML",
-        *("gzc/cli/_site.py", "{escape(_shown(name))}{slash}", "{_shown(name)}{slash}"),
+        *("gzc/cli/_listing.py", "{escape(shown(name))}{slash}", "{shown(name)}{slash}"),
         *("cli_serve", "listing_leads"),
     ),
     _mutant(
@@ -1141,7 +1141,7 @@ MUTANTS = (
     _mutant(
         "what is judged is what was opened",
         *(
-            "gzc/cli/_site.py",
+            "gzc/cli/_found.py",
             "            self.path = os.readlink(self._itself)\n",
             "            self.path = os.path.realpath(path)\n",
         ),
@@ -1149,22 +1149,26 @@ MUTANTS = (
     ),
     _mutant(
         "a lease is not waited for",
-        *("gzc/cli/_site.py", "os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC", "os.O_RDONLY | os.O_CLOEXEC"),
+        *("gzc/cli/_found.py", "os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC", "os.O_RDONLY | os.O_CLOEXEC"),
         *("cli_attacks", "attack2_a_lease"),
     ),
     _mutant(
         "who takes too long is left",
-        *("gzc/cli/_web.py", "        if now - self.since > limits.of(self.state, crowded):\n", "        if False:\n"),
+        *(
+            "gzc/cli/_visits.py",
+            "        if now - self.since > limits.of(self.state, crowded):\n",
+            "        if False:\n",
+        ),
         *("cli_attacks", "attack3_half_a_request or attack3_who_takes_nothing"),
     ),
     _mutant(
         "who reads slowly is not",
-        *("gzc/cli/_web.py", "        if self.state == ANSWERED and self._goes_on():\n", "        if False:\n"),
+        *("gzc/cli/_visits.py", "        if self.state == ANSWERED and self._goes_on():\n", "        if False:\n"),
         *("cli_attacks", "attack3_who_reads_slowly"),
     ),
     _mutant(
         "the idle make room",
-        *("gzc/cli/_web.py", "return min(limit, HURRY) if crowded else limit", "return limit"),
+        *("gzc/cli/_visits.py", "return min(limit, HURRY) if crowded else limit", "return limit"),
         *("cli_attacks", "attack3_a_place or attack3_half_requests"),
     ),
     _mutant(
@@ -1174,7 +1178,7 @@ MUTANTS = (
     ),
     _mutant(
         "accepting waits for descriptors",
-        *("gzc/cli/_accepting.py", "            if exc.errno not in EXHAUSTED:\n", "            if True:\n"),
+        *("gzc/cli/_accepting.py", "            if self.is_fatal_error(exc):", "            if True:"),
         *("cli_attacks", "attack7_no_descriptor"),
     ),
     _mutant(
@@ -1188,17 +1192,17 @@ MUTANTS = (
     ),
     _mutant(
         "listings are made in a thread",
-        *("gzc/cli/_site.py", "self._threads.spawn(wrap_errors", '__import__("gevent").spawn(wrap_errors'),
+        *("gzc/cli/_listing.py", "self._threads.spawn(wrap_errors", '__import__("gevent").spawn(wrap_errors'),
         *("cli_attacks", "attack6_others"),
     ),
     _mutant(
         "a listing that nobody waits for closes its folder",
-        *("gzc/cli/_site.py", "            os.close(folder)\n            raise\n", "            raise\n"),
+        *("gzc/cli/_listing.py", "            os.close(folder)\n            raise\n", "            raise\n"),
         *("cli_attacks", "listings_whose_clients_reset"),
     ),
     _mutant(
         "an entry that cannot be looked at now is not left out",
-        *("gzc/cli/_site.py", "isinstance(exc, OSError) and exc.errno in STATUSES", "isinstance(exc, OSError)"),
+        *("gzc/cli/_found.py", "isinstance(exc, OSError) and exc.errno in STATUSES", "isinstance(exc, OSError)"),
         *("cli_attacks", "whole_or_none"),
     ),
     _mutant(

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import os
 import random
 import signal
@@ -37,13 +36,10 @@ from . import _figures
 from ._command import GZC
 from ._program import clean_environment
 from ._server import put_down
+from .soak import KIB, MIB, PATIENCE, SLACK, Wrong, must
 
-PATIENCE = 60.0
-KIB, MIB = 1 << 10, 1 << 20
 SIZES = {"small": 1000, "middle": 300 * KIB, "large": 8 * MIB}
 ENTRIES = 5000
-#: What a process may grow by from one silence to the next: allocators keep what they had at the peak.
-SLACK = 12 * MIB
 RESET = struct.pack("ii", 1, 0)
 #: What may be in one chunk of somebody's mischief.
 MISCHIEF = (
@@ -59,15 +55,6 @@ MISCHIEF = (
     b"GET /../../etc/passwd HTTP/1.1\r\n\r\n",
     b"\0" * 1000,
 )
-
-
-class Wrong(Exception):
-    """What a siege is there to find."""
-
-
-def must(holds: bool, what: str) -> None:
-    if not holds:
-        raise Wrong(what)
 
 
 class Server:
@@ -316,10 +303,7 @@ def main() -> int:
     except Wrong as exc:
         found = {"wrong": str(exc)}
         print(f"WRONG: {exc}", file=sys.stderr)
-    print(json.dumps(found, indent=2))
-    if options.figures:
-        _figures.write(options.figures, "wrong" not in found, time.monotonic() - began, found)
-    return 1 if "wrong" in found else 0
+    return _figures.tell(options.figures, time.monotonic() - began, found)
 
 
 if __name__ == "__main__":

@@ -422,10 +422,7 @@ def main() -> int:
     except Wrong as exc:
         found["wrong"] = str(exc)
         print(f"WRONG: {exc}", file=sys.stderr)
-    print(json.dumps(found, indent=2))
-    if options.figures:
-        _figures.write(options.figures, "wrong" not in found, time.monotonic() - began, found)
-    return 1 if "wrong" in found else 0
+    return _figures.tell(options.figures, time.monotonic() - began, found)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,9 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -39,45 +41,38 @@ def test_a_pipe_in_the_pool_is_no_leak_and_one_that_nobody_has_is(ends: Ends, mo
     assert held()["most pooled pipes"] == most
 
 
+def short(program: str, *options: str) -> Any:
+    """The figures of a short run that finds nothing wrong."""
+    with tempfile.TemporaryDirectory() as folder:
+        figures = Path(folder) / "figures.json"
+        done = subprocess.run(
+            [
+                *(sys.executable, "-m", program, "--seconds", "10", "--clients", "60", "--seed", "1"),
+                *("--figures", str(figures), *options),
+            ],
+            cwd=Path(__file__).parent.parent,
+            capture_output=True,
+            text=True,
+            timeout=280,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return json.loads(figures.read_text())["counts"]
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_a_short_soak_finds_nothing(tmp_path: Path) -> None:
+def test_a_short_soak_finds_nothing() -> None:
     """No wrong byte, no 5xx, every abort accounted for, and nothing left in silence; idle tunnels cost no pipe."""
-    figures = tmp_path / "figures.json"
-    done = subprocess.run(
-        [
-            *(sys.executable, "-m", "tests.soak", "--seconds", "10", "--clients", "60", "--tunnels", "1000"),
-            *("--seed", "1", "--figures", str(figures)),
-        ],
-        cwd=Path(__file__).parent.parent,
-        capture_output=True,
-        text=True,
-        timeout=280,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    found = json.loads(figures.read_text())["counts"]
+    found = short("tests.soak", "--tunnels", "1000")
     assert found["soak"]["bytes compared"] > 1 << 24
     assert found["idle tunnels"]["tunnels"] == 1000
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_a_short_siege_finds_nothing(tmp_path: Path) -> None:
+def test_a_short_siege_finds_nothing() -> None:
     """Normal clients get each byte, nothing is left in silence, and no log has a traceback or a foreign byte in it."""
-    figures = tmp_path / "figures.json"
-    done = subprocess.run(
-        [
-            *(sys.executable, "-m", "tests.siege", "--seconds", "10", "--clients", "60"),
-            *("--seed", "1", "--figures", str(figures)),
-        ],
-        cwd=Path(__file__).parent.parent,
-        capture_output=True,
-        text=True,
-        timeout=280,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    found = json.loads(figures.read_text())["counts"]
+    found = short("tests.siege")
     assert found["bytes compared"] > 1 << 24
     assert min(found["connections"].values()) > 0

@@ -5,7 +5,6 @@ Rules of this file: a limit is in connections, a resource in descriptors; here o
 
 from __future__ import annotations
 
-import errno
 import os
 import resource
 from typing import Any
@@ -18,11 +17,8 @@ from ._words import said
 #: Descriptors beyond those that are open at the start: pipes of gzc, files of the interpreter, listings.
 RESERVE = 16
 
-#: Seconds without accepting after the kernel has refused a descriptor or memory.
+#: Seconds without accepting after the kernel could not: no descriptor is to be had, or no memory.
 PAUSE = 0.5
-
-#: What a refusal is that passes.
-EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
 def connections(wanted: int, each: int) -> int:
@@ -52,7 +48,7 @@ class Limited(StreamServer):
         except ConnectionError:  # it has gone again
             return None
         except OSError as exc:
-            if exc.errno not in EXHAUSTED:
+            if self.is_fatal_error(exc):  # the listener itself is none
                 raise
             self._pause(exc)
             return None

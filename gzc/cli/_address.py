@@ -10,7 +10,6 @@ import contextlib
 import os
 import re
 import stat
-from argparse import ArgumentTypeError
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -137,17 +136,6 @@ def _umask(mode: int | None) -> Iterator[None]:
         yield
     finally:
         os.umask(before)
-
-
-def mode_of(text: str) -> int:
-    """The permissions that ``text`` is, in octal; for argparse."""
-    try:
-        mode = int(text, 8)
-    except ValueError:
-        mode = -1
-    if not 0 <= mode <= 0o777:
-        raise ArgumentTypeError(f"{text!r} is no mode: three octal digits are meant, as 660")
-    return mode
 
 
 def keep_alive(sock: Any) -> None:

@@ -19,12 +19,12 @@ MOST = 1000
 #: Seconds between two writes: a busy server hands over many lines at a time, and wakes the thread seldom.
 PAUSE = 0.02
 
-#: Seconds that the last lines have, at the end.
+#: Seconds that the last lines have to be written, at the end.
 LAST_WORDS = 2.0
 
 
 class Log:
-    """Takes the place of ``sys.stderr`` from ``begin`` to ``end``: it has ``write`` and ``flush``, and never waits."""
+    """``with Log():`` it has the place of ``sys.stderr``, and never waits."""
 
     encoding = "utf-8"
 
@@ -36,15 +36,13 @@ class Log:
         self._refused = self._failed = 0
         self._thread = Thread(target=self._run, name="gzc-log", daemon=True)
 
-    def begin(self) -> Log:
-        """Be ``sys.stderr`` from now on."""
+    def __enter__(self) -> Log:
         self._stream.flush()
         self._thread.start()
         sys.stderr = cast(TextIO, self)
         return self
 
-    def end(self) -> None:
-        """Give the last lines their time, and the place back."""
+    def __exit__(self, *exc_info: object) -> None:
         sys.stderr = self._stream
         self._waiting.put(None)
         self._thread.join(LAST_WORDS)

@@ -11,112 +11,30 @@ from __future__ import annotations
 
 import contextlib
 import socket as constants
-import struct
 import time
 from argparse import Namespace
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from datetime import datetime
-from fcntl import ioctl
 from select import POLLIN, poll
-from termios import TIOCOUTQ
-from typing import Any, NamedTuple
+from typing import Any
 
 import gevent
 from gevent.pool import Pool
 from gevent.pywsgi import Input, WSGIHandler, WSGIServer
 
 from ._accepting import Limited
+from ._visits import ANSWERED, ASKING, IDLE, LINGERING, Leave, Limits, Visit, linger, name_of
 from ._voice import printable, say
 from ._words import said
 
 #: Seconds between two looks at all connections.
 LOOK = 0.5
 
-#: Seconds that asking and idling may take while others are waiting for a place.
-HURRY = 1.0
-
-#: Seconds and bytes that are still read after the last answer, so that it is not lost by a reset.
-LINGER, MOST_LINGERED = 2.0, 16 << 20
-
 #: The most bytes of the head of a request.
 HEAD = 64 << 10
 
 #: What is answered to what is no request.
 REFUSED = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
-
-#: States of a connection. A new one is asking: it is there for nothing else.
-ASKING, ANSWERED, IDLE, LINGERING = "asking", "answered", "idle", "lingering"
-
-
-class Leave(BaseException):
-    """Thrown into the greenlet of a connection that is to end."""
-
-
-class Limits(NamedTuple):
-    """Seconds: for a request's head, of idling, and without a byte taken of an answer."""
-
-    request: float
-    idle: float
-
-    def of(self, state: str, crowded: bool) -> float:
-        if state == ANSWERED:
-            return self.idle
-        limit = self.request if state == ASKING else self.idle
-        return min(limit, HURRY) if crowded else limit
-
-
-@dataclass(eq=False)
-class Visit:
-    """A connection: what it is doing, since when, and how far its answer had come when it was looked at last."""
-
-    sock: Any
-    name: str
-    greenlet: Any = field(default_factory=gevent.getcurrent)
-    state: str = ASKING
-    since: float = field(default_factory=time.monotonic)
-    taken: int = -1
-    left: bool = False
-
-    def become(self, state: str) -> None:
-        """Begin to do something else."""
-        self.state, self.since = state, time.monotonic()
-
-    def look(self, now: float, limits: Limits, crowded: bool) -> None:
-        """Leave it if it has taken too long. In the hub, so that nothing happens between the look and that."""
-        if self.state == ANSWERED and self._goes_on():
-            self.since = now
-        if now - self.since > limits.of(self.state, crowded):
-            self.leave()
-
-    def leave(self) -> None:
-        """End it. In the hub."""
-        if not self.left:
-            self.left = True
-            self.greenlet.throw(Leave)
-
-    def _goes_on(self) -> bool:
-        """Whether bytes of the answer were taken since the last look, or there are none to take.
-
-        Of tcp alone: what a unix socket holds may be the same at every look although its peer reads all the time.
-        """
-        if self.sock.family == constants.AF_UNIX:
-            return True
-        try:
-            info = self.sock.getsockopt(constants.IPPROTO_TCP, constants.TCP_INFO, _TCP_INFO.size)
-            (waiting,) = struct.unpack("i", ioctl(self.sock.fileno(), TIOCOUTQ, bytes(4)))
-            state, taken = _TCP_INFO.unpack(info)
-        except (OSError, ValueError, struct.error):  # it is being closed, or the kernel is older than 4.2
-            return True
-        before, self.taken = self.taken, taken
-        if state == TCP_CLOSE:  # reset by its peer
-            self.leave()
-        return taken != before or not waiting
-
-
-#: Of struct tcp_info, linux/tcp.h: tcpi_state and tcpi_bytes_acked.
-_TCP_INFO = struct.Struct("=B119xQ")
-TCP_CLOSE = 7
 
 
 class Server(Limited, WSGIServer):
@@ -147,7 +65,7 @@ class Server(Limited, WSGIServer):
 
     @contextlib.contextmanager
     def _visit(self, sock: Any, address: Any) -> Iterator[Visit]:
-        visit = Visit(sock, _name(address))
+        visit = Visit(sock, name_of(address))
         if sock.family != constants.AF_UNIX:
             # pywsgi sends a head and a page in two pieces: the second waited 40 ms for the first's acknowledgement.
             sock.setsockopt(constants.IPPROTO_TCP, constants.TCP_NODELAY, 1)
@@ -202,14 +120,6 @@ class Server(Limited, WSGIServer):
                 visit.leave()
 
 
-def _name(address: Any) -> str:
-    """Who that is, in a line of the log."""
-    if isinstance(address, tuple):
-        return str(address[0])
-    text = address.decode(errors="backslashreplace") if isinstance(address, bytes) else address
-    return printable(text) if text else "a client"
-
-
 class Handler(WSGIHandler):
     """One connection: its requests and their answers.
 
@@ -234,7 +144,8 @@ class Handler(WSGIHandler):
             if answer is not None:
                 self._refuse(*answer)
             if self._answered and not self._visit.left:
-                self._linger()
+                self._visit.become(LINGERING)
+                linger(self.socket)
         except Leave:
             if self._begun and not self.server.ending:
                 self._say_timeout()
@@ -325,23 +236,6 @@ class Handler(WSGIHandler):
         with contextlib.suppress(OSError):
             self.socket.settimeout(0)
             self.socket.send(b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
-
-    def _linger(self) -> None:
-        """Read on for a while: what nobody has read makes a reset of a close, and the last answer may be lost by it.
-
-        RFC 9112, 9.6.
-        """
-        self._visit.become(LINGERING)
-        deadline, left = time.monotonic() + LINGER, MOST_LINGERED
-        with contextlib.suppress(OSError):
-            self.socket.shutdown(constants.SHUT_WR)
-            while left > 0 and (seconds := deadline - time.monotonic()) > 0:
-                self.socket.settimeout(seconds)
-                data = self.socket.recv(1 << 16)
-                if not data:
-                    return
-                left -= len(data)
-                gevent.sleep(0)
 
     def handle_error(self, t: Any, v: Any, tb: Any) -> None:
         """An error of the application, which is a traceback, or of the connection, which is a line."""

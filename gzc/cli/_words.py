@@ -5,8 +5,6 @@ Rules of this file: text only; it opens nothing and imports nothing that is to b
 
 from __future__ import annotations
 
-import math
-from argparse import ArgumentTypeError
 from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
@@ -22,28 +20,6 @@ def size(count: float) -> str:
     while count >= 1024 and unit < len(_UNITS) - 1:
         count, unit = count / 1024, unit + 1
     return f"{count:.1f} {_UNITS[unit]}" if unit else f"{int(count)} byte{'' if int(count) == 1 else 's'}"
-
-
-def seconds(text: str) -> float:
-    """A time that an option gives, 0 among them; for argparse."""
-    value = float(text)
-    if not 0 <= value < math.inf:
-        raise ArgumentTypeError(f"{text} is no time")
-    return value
-
-
-def positive(text: str) -> float:
-    """A time that an option gives, and that is longer than none; for argparse."""
-    if not (value := seconds(text)):
-        raise ArgumentTypeError("it must be positive")
-    return value
-
-
-def number(text: str) -> int:
-    """How many an option allows, one at least; for argparse."""
-    if (value := int(text)) < 1:
-        raise ArgumentTypeError("it must be positive")
-    return value
 
 
 def said(exc: BaseException) -> str:

@@ -22,9 +22,10 @@ import gzc
 from . import _address
 from ._accepting import Limited, connections
 from ._log import Log
+from ._options import add_bounds, add_time, seconds
 from ._stop import Stop
 from ._voice import printable, say
-from ._words import number, positive, said, seconds, size
+from ._words import said, size
 
 #: Descriptors of a connection: two sockets, and a pipe for each direction while bytes are in it.
 EACH = 6
@@ -37,27 +38,10 @@ def define(parser: ArgumentParser) -> None:
     """The arguments of ``gzc proxy``."""
     parser.add_argument("listen", metavar="LISTEN", help="host:port, port (of 127.0.0.1), :port (of all), unix:path")
     parser.add_argument("target", metavar="TARGET", help="host:port or unix:path")
-    parser.add_argument(
-        "--connect-timeout", type=positive, default=10.0, metavar="SECONDS", help="to reach the target (%(default)s)"
-    )
-    parser.add_argument(
-        "--idle-timeout",
-        type=seconds,
-        default=3600.0,
-        metavar="SECONDS",
-        help="end a connection without a byte for so long; 0: never (%(default)s)",
-    )
-    parser.add_argument(
-        "--grace", type=seconds, default=30.0, metavar="SECONDS", help="for connections open at a stop (%(default)s)"
-    )
-    parser.add_argument(
-        "--limit",
-        type=number,
-        default=1000,
-        metavar="N",
-        help="connections at a time; more wait unaccepted (%(default)s)",
-    )
-    parser.add_argument("--mode", type=_address.mode_of, help="of a unix socket's file, as 660 (what the umask leaves)")
+    add_bounds(parser)
+    add_time(parser, "--connect-timeout", 10.0, "to reach the target")
+    add_time(parser, "--idle-timeout", 3600.0, "end a connection without a byte for so long; 0: never", seconds)
+    add_time(parser, "--grace", 30.0, "for connections open at a stop", seconds)
     parser.add_argument("-v", "--verbose", action="store_true", help="a line for each connection")
     parser.epilog = (
         "SIGTERM and Ctrl-C end it: nothing is accepted any more, open connections may finish; the second one ends it"
@@ -74,16 +58,15 @@ def main(options: Namespace) -> int:
     options.limit = connections(options.limit, EACH)
     listening = listen.listen(options.mode)
     stop = Stop()
-    log = Log().begin()
-    forwarder = Forwarder(listening.socket, target, options)
-    gevent.signal_handler(signal.SIGUSR1, lambda: say(str(forwarder)))
-    forwarder.start()
-    say(f"Passing connections on from {listening.at} to {target}", sys.stdout)
-    stop.wait()
-    listening.forget()
-    forwarder.end(options.grace)
-    say(str(forwarder))
-    log.end()
+    with Log():
+        forwarder = Forwarder(listening.socket, target, options)
+        gevent.signal_handler(signal.SIGUSR1, lambda: say(str(forwarder)))
+        forwarder.start()
+        say(f"Passing connections on from {listening.at} to {target}", sys.stdout)
+        stop.wait()
+        listening.forget()
+        forwarder.end(options.grace)
+        say(str(forwarder))
     return 0
 
 

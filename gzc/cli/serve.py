@@ -17,11 +17,11 @@ import gzc
 from . import _address
 from ._accepting import connections
 from ._log import Log
+from ._options import add_bounds, add_time, seconds
 from ._site import Site
 from ._stop import Stop
 from ._voice import printable, say
 from ._web import Server
-from ._words import number, positive, seconds
 
 #: Descriptors of a connection: itself, and of its answer what was found and what is read.
 EACH = 3
@@ -37,32 +37,12 @@ def define(parser: ArgumentParser) -> None:
         help="host:port, :port for every interface, unix:path (default: %(default)s); port 0 takes a free one",
     )
     parser.add_argument("--tls", nargs=2, metavar=("CERT", "KEY"), help="serve HTTPS, with these PEM files")
-    parser.add_argument("--mode", type=_address.mode_of, help="of a unix socket's file, as 660 (what the umask leaves)")
     parser.add_argument("--all", action="store_true", help="also list and serve names that begin with a dot")
-    parser.add_argument(
-        "--request-timeout",
-        type=positive,
-        default=30.0,
-        metavar="SECONDS",
-        help="for a request to come in (%(default)s)",
-    )
-    parser.add_argument(
-        "--idle-timeout",
-        type=positive,
-        default=60.0,
-        metavar="SECONDS",
-        help="between requests, and for a client that takes nothing of its answer (%(default)s)",
-    )
-    parser.add_argument(
-        "--limit",
-        type=number,
-        default=1000,
-        metavar="N",
-        help="connections at a time; more wait unaccepted (%(default)s)",
-    )
-    parser.add_argument(
-        "--grace", type=seconds, default=10.0, metavar="SECONDS", help="for responses under way at a stop (%(default)s)"
-    )
+    add_bounds(parser)
+    add_time(parser, "--request-timeout", 30.0, "for a request to come in")
+    text = "between requests, and for a client that takes nothing of its answer"
+    add_time(parser, "--idle-timeout", 60.0, text)
+    add_time(parser, "--grace", 10.0, "for responses under way at a stop", seconds)
     parser.add_argument("-q", "--quiet", action="store_true", help="no line for each request")
     parser.epilog = (
         "SIGTERM and Ctrl-C end it: nothing is accepted any more, what is under way may finish; the second one ends"
@@ -82,19 +62,18 @@ def main(options: Namespace) -> int:
     options.limit = connections(options.limit, EACH)
     listening = address.listen(options.mode)
     stop = Stop()
-    log = Log().begin()
-    server = Server(listening.socket, site, options, None if options.quiet else log, tls)
-    with gzc.trace() as trace:
-        server.start()
-        where = str(listening.at) if address.path else f"{'https' if tls else 'http'}://{listening.at}/"
-        say(f"Serving {printable(os.path.abspath(options.folder))} at {where}", sys.stdout)
-        if tls:
-            say("TLS is encrypted in this process: files go through user space, not by sendfile", sys.stdout)
-        stop.wait()
-        listening.forget()
-        cut = server.end(options.grace)
-    if cut:
-        say(f"{cut} response{'s were' if cut > 1 else ' was'} cut off after {options.grace:g} s")
-    say(str(trace))
-    log.end()
+    with Log() as log:
+        server = Server(listening.socket, site, options, None if options.quiet else log, tls)
+        with gzc.trace() as trace:
+            server.start()
+            where = str(listening.at) if address.path else f"{'https' if tls else 'http'}://{listening.at}/"
+            say(f"Serving {printable(os.path.abspath(options.folder))} at {where}", sys.stdout)
+            if tls:
+                say("TLS is encrypted in this process: files go through user space, not by sendfile", sys.stdout)
+            stop.wait()
+            listening.forget()
+            cut = server.end(options.grace)
+        if cut:
+            say(f"{cut} response{'s were' if cut > 1 else ' was'} cut off after {options.grace:g} s")
+        say(str(trace))
     return 0
