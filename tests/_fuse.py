@@ -2,11 +2,11 @@
 
 Run as a program: ``python -m tests._fuse MOUNTPOINT``; it serves until it is unmounted or killed. With ``calls`` behind
 that it also counts who opens and flushes, which the kernel does not ask of it otherwise. Names are read as words:
-``read-slow`` answers each read after half a second, ``write-slow`` each write, ``read-hang`` and ``write-hang`` after a
-minute, ``size-zero`` says 0 bytes and has SIZE, ``size-big`` says twice SIZE, ``read-EIO`` (any errno) fails beyond the
-first MiB, ``read-short`` gives 1000 bytes at a time. A name with ``new`` in it does not exist before it is created;
-``large`` has LARGE bytes; ``misbehaved`` says how often one did so far, ``calls`` how often each file was opened and
-flushed; all others hold ``content()``.
+``read-slow`` answers each read after half a second, ``read-ticks`` after TICKS more bytes on standard input, and
+``read-hang`` after a minute; ``write-...`` each write; ``size-zero`` says 0 bytes and has SIZE, ``size-big`` says
+twice SIZE, ``read-EIO`` (any errno) fails beyond the first MiB, ``read-short`` gives 1000 bytes at a time. A name with
+``new`` in it does not exist before it is created; ``large`` has LARGE bytes; ``misbehaved`` says how often one did so
+far, ``calls`` how often each file was opened and flushed; all others hold ``content()``.
 
 Rules of this file: nothing of gzc in here; it is the kernel's view that is being misbehaved with.
 """
@@ -15,9 +15,11 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import random
 import stat
 import sys
+import threading
 import time
 from collections import Counter
 from typing import Any
@@ -25,6 +27,7 @@ from typing import Any
 SIZE = 2 * 1024 * 1024 + 77
 LARGE = 16 * 1024 * 1024
 SLOW = 0.5
+TICKS = 5
 HANG = 60.0
 
 
@@ -38,8 +41,21 @@ def main(mountpoint: str, *options: str) -> None:
 
     misbehaved: list[str] = []
     calls: Counter[str] = Counter()
+    ticks, ticked = 0, threading.Condition()
+
+    def listen() -> None:
+        nonlocal ticks
+        while heard := os.read(0, 1000):
+            with ticked:
+                ticks += len(heard)
+                ticked.notify_all()
 
     def late(path: str, verb: str) -> None:
+        if f"{verb}-ticks" in path:
+            misbehaved.append(path)
+            with ticked:
+                enough = ticks + TICKS
+                ticked.wait_for(lambda: ticks >= enough, HANG)
         for word, seconds in (("slow", SLOW), ("hang", HANG)):
             if f"{verb}-{word}" in path:
                 misbehaved.append(path)
@@ -112,6 +128,7 @@ def main(mountpoint: str, *options: str) -> None:
             calls[f"flush {path}"] += 1
             return 0
 
+    threading.Thread(target=listen, daemon=True).start()
     served = Counting if "calls" in options else Misbehaving
     mfusepy.FUSE(served(), mountpoint, foreground=True, direct_io=True, nothreads=False)
 

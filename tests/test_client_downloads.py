@@ -378,7 +378,7 @@ def test_a_call_interrupted_goes_on(path: str) -> None:
             here, there = gsocket.socketpair()
             with here, there:
                 transfer = gzc.Transfer(response, here)
-                with pytest.raises(gevent.Timeout), gevent.Timeout(0.2):
+                with pytest.raises(gevent.Timeout), gevent.Timeout(1.0):
                     transfer.run()
                 assert transfer.in_flight > 0
                 taken = gevent.spawn(lambda there=there: b"".join(iter(lambda: there.recv(1 << 16), b"")))

@@ -2,8 +2,8 @@
 
 Rules: the slow storage is a FUSE file system of our own (`_fuse.py`), in a process of its own; where the moment
 counts, a call is held in its thread by a lock instead. What the hub does is measured around `gzc.copy` alone:
-opening and closing such a file is the test's own doing, and may block. Bounds on time are generous: FUSE answers
-after 500 ms, and a hub that waited for it would show gaps of at least that.
+opening and closing such a file is the test's own doing, and may block. Time is no measure on a busy machine: FUSE
+answers once the hub has ticked, and a hub that waits for it stands still for the minute after which FUSE gives up.
 """
 
 # ruff: noqa: SIM115 - what is opened here is given to `Ends.keep`, which closes it
@@ -40,10 +40,15 @@ from ._figures import count as counted
 from ._pairs import HEAD, SINKS, SOURCES, Scripted, raised
 
 CONTENT = _fuse.content()
-GAP = 0.3  # FUSE answers after 0.5
+GAP = 10.0  # a hub that waited for FUSE would have stood still for _fuse.HANG
 _numbers = itertools.count()  # each file of its own: the kernel lets those of one file wait for each other
 Lock = monkey.get_original("threading", "Event")
 get_ident = monkey.get_original("threading", "get_ident")
+
+
+def ticks_of(mountpoint: Path) -> str:
+    """The FIFO that tells the file system that the hub goes on."""
+    return f"{mountpoint}.ticks"
 
 
 @contextlib.contextmanager
@@ -52,12 +57,15 @@ def mounted(mountpoint: Path, *options: str) -> Iterator[Path]:
     pytest.importorskip("mfusepy")
     if not os.access("/dev/fuse", os.W_OK) or os.geteuid():
         pytest.skip("to mount a FUSE file system needs /dev/fuse and root")
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tests._fuse", str(mountpoint), *options],
-        cwd=Path(__file__).parent.parent,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    )
+    os.mkfifo(ticks := ticks_of(mountpoint))
+    with open(ticks, "r+b", 0) as heard:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tests._fuse", str(mountpoint), *options],
+            cwd=Path(__file__).parent.parent,
+            stdin=heard,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
     deadline = time.monotonic() + PATIENCE
     while not os.path.ismount(mountpoint):
         if process.poll() is not None:
@@ -129,8 +137,8 @@ class Held:
 @pytest.mark.parametrize("sink", ["unix", "file wb", "file ab", "pipe", "/dev/null", "bytearray"])
 def test_a_slow_source_never_stops_the_hub(ends: Ends, fuse: Path, sink: str) -> None:
     taken = SINKS[sink](ends)
-    with (fuse / f"read-slow {next(_numbers)}").open("rb", 0) as source:
-        with Ticker(ends) as ticker:
+    with (fuse / f"read-ticks {next(_numbers)}").open("rb", 0) as source:
+        with Ticker(ends, ticks_of(fuse)) as ticker:
             assert gzc.copy(source, taken.obj, 70_001) == 70_001
         assert source.tell() == 70_001
     assert ticker.gap < GAP
@@ -142,9 +150,9 @@ def test_a_slow_source_never_stops_the_hub(ends: Ends, fuse: Path, sink: str) ->
 def test_a_slow_sink_never_stops_the_hub(ends: Ends, fuse: Path, source: str) -> None:
     content = payload(70_001)
     src = content if source == "bytes" else SOURCES[source](ends, content, MIB).obj
-    path = fuse / f"write-slow new {source}"
+    path = fuse / f"write-ticks new {source}"
     with path.open("wb", 0) as sink:
-        with Ticker(ends) as ticker:
+        with Ticker(ends, ticks_of(fuse)) as ticker:
             assert gzc.copy(src, sink) == len(content)
         assert sink.tell() == len(content)
     assert ticker.gap < GAP
@@ -153,17 +161,15 @@ def test_a_slow_sink_never_stops_the_hub(ends: Ends, fuse: Path, source: str) ->
 
 @pytest.mark.root
 def test_slow_to_slow_and_others_go_on_meanwhile(ends: Ends, fuse: Path) -> None:
-    """A copy between two slow files, and a disk copy beside it that is done long before."""
+    """A copy between two slow files, and a disk copy beside it that is done before."""
     quick = ends.file(payload(MIB)), ends.file(b"", "w+b")
-    path = fuse / "write-slow new both"
-    with (fuse / f"read-slow {next(_numbers)}").open("rb", 0) as source, path.open("wb", 0) as sink:
-        with Ticker(ends) as ticker:
-            slow = ends.spawn(gzc.copy, source, sink, 70_001)
-            gevent.sleep(0.01)
-            began = time.monotonic()
-            assert gzc.copy(*quick) == MIB
-            assert time.monotonic() - began < 0.4
-            assert not slow.dead
+    path = fuse / "write-ticks new both"
+    with (fuse / f"read-ticks {next(_numbers)}").open("rb", 0) as source, path.open("wb", 0) as sink:
+        slow = ends.spawn(gzc.copy, source, sink, 70_001)
+        gevent.sleep(0.01)
+        assert gzc.copy(*quick) == MIB
+        assert not slow.dead
+        with Ticker(ends, ticks_of(fuse)) as ticker:
             assert slow.get(timeout=PATIENCE) == 70_001
         assert (source.tell(), sink.tell()) == (70_001, 70_001)
     assert ticker.gap < GAP
@@ -180,14 +186,14 @@ def short_grace(monkeypatch: pytest.MonkeyPatch) -> float:
 
 
 def timed_out(ends: Ends, transfer: gzc.Transfer, grace: float, *, exact: bool = False) -> None:
-    """A timeout of 0.1 s gets through within the grace, the hub going on; only a thread with the sink is inexact."""
+    """A timeout of 0.1 s gets through after the grace, the hub going on; only a thread with the sink is inexact."""
     began = time.monotonic()
     own = gevent.Timeout.start_new(0.1)
     with contextlib.closing(own), Ticker(ends) as ticker:  # M19: one merely dropped breaks libuv
         assert raised(gevent.Timeout, transfer.run) is own
         took = time.monotonic() - began
     assert gzc.transfers_of(own) == (transfer,)
-    assert 0.1 + grace * 0.9 < took < 0.1 + grace + 0.5
+    assert 0.1 + grace * 0.9 < took < GAP
     assert ticker.gap < GAP
     assert transfer.exact is exact
     if not exact:
@@ -403,8 +409,10 @@ def test_threads_that_hang_do_not_starve_other_disk_transfers(ends: Ends, fuse: 
 
 
 @pytest.mark.root
-def test_the_default_grace_lets_a_slow_call_end(ends: Ends, fuse: Path) -> None:
-    """A call of 0.5 s is over within the second of grace, and then the transfer is exact and goes on."""
+def test_the_grace_lets_a_slow_call_end(ends: Ends, fuse: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A call that is over within the grace, a second by default: the transfer is exact and goes on."""
+    assert gzc.config.disk_grace >= 2 * _fuse.SLOW
+    monkeypatch.setattr(gzc.config, "disk_grace", PATIENCE)
     sink = bytearray()
     with (fuse / f"read-slow {next(_numbers)}").open("rb", 0) as source:
         transfer = gzc.Transfer(source, sink, 70_001)
@@ -573,11 +581,11 @@ def test_b8_a_download_that_met_cold_pages_goes_back_to_the_cheaper_call(
 @pytest.mark.root
 @pytest.mark.parametrize("mode", ["wb", "w+b", "r+b"])
 def test_what_the_file_object_has_still_to_write_does_not_stop_the_hub(ends: Ends, fuse: Path, mode: str) -> None:
-    path = fuse / f"write-slow {next(_numbers)}"
+    path = fuse / f"write-ticks {next(_numbers)}"
     file = ends.keep(path.open(mode))
     file.write(b"pending")
     source = ends.file(b"more" * 100)
-    with Ticker(ends) as ticker:
+    with Ticker(ends, ticks_of(fuse)) as ticker:
         assert gzc.copy(source, file) == 400
     assert ticker.gap < GAP
     assert file.tell() == 407
@@ -586,11 +594,11 @@ def test_what_the_file_object_has_still_to_write_does_not_stop_the_hub(ends: End
 
 @pytest.mark.root
 def test_a_pending_write_of_the_source_does_not_stop_the_hub(ends: Ends, fuse: Path) -> None:
-    file = ends.keep((fuse / f"write-slow new {next(_numbers)}").open("w+b"))
+    file = ends.keep((fuse / f"write-ticks new {next(_numbers)}").open("w+b"))
     file.write(b"pending")
     sock, there = ends.unix()
     peer = ends.reading(there)
-    with Ticker(ends) as ticker:
+    with Ticker(ends, ticks_of(fuse)) as ticker:
         assert gzc.copy(gzc.section(file, 3, 100), sock) == 4
     assert ticker.gap < GAP
     assert arrives(sock, peer) == b"ding"

@@ -196,9 +196,9 @@ def test_failures_are_what_they_always_were(server: list[Any]) -> None:
                 silent(data)
 
             serving = gevent.spawn(serve)
-            ftp = ftplib.FTP(timeout=0.2)
+            ftp = ftplib.FTP(timeout=1.0)
             ftp.connect("127.0.0.1", data_port)
-            ftp.timeout = 0.2
+            ftp.timeout = 1.0
             chain = failure(lambda: ftp.storbinary("STOR x", file))
             serving.kill()
             ftp.close()

@@ -26,7 +26,7 @@ from gevent.fileobject import FileObjectPosix
 import gzc
 from gzc import _hub, _pipe, _syscalls
 
-from ._ends import KIB, MIB, PATIENCE, Ends, Ticker, error, open_fds_unchanged, payload, python
+from ._ends import KIB, MIB, PATIENCE, Ends, error, open_fds_unchanged, payload, python
 from ._pairs import HEAD, SINKS, SOURCES, Scripted, feeding_pipe, is_fifo, pipe_peer, pipes_open, raised
 
 CONTENT = payload(MIB + 3)
@@ -399,14 +399,12 @@ def test_b6_a_blocking_pipe_as_source_never_blocks_the_hub(ends: Ends, sink: str
     source = ends.keep(open(reader, "rb"))
     taken = SINKS[sink](ends)
     seen: list[int] = []
-    with Ticker(ends) as ticker:
-        copying = ends.spawn(gzc.copy, gzc.observe(source, seen.append), taken.obj)
-        for n in range(1, 4):
-            os.write(writer, b"abc")
-            until(lambda n=n: sum(seen) == 3 * n)
-            assert os.get_blocking(reader)
-        gevent.sleep(0.05)
-    assert ticker.gap < 0.05
+    copying = ends.spawn(gzc.copy, gzc.observe(source, seen.append), taken.obj)
+    for n in range(1, 4):  # a hub that blocks in the read never comes here
+        os.write(writer, b"abc")
+        until(lambda n=n: sum(seen) == 3 * n)
+        assert os.get_blocking(reader)
+    gevent.sleep(0.05)
     os.close(writer)
     assert copying.get(timeout=PATIENCE) == 9
     assert os.get_blocking(reader)
@@ -426,18 +424,16 @@ def test_b6_b12_a_full_blocking_pipe_as_sink_never_blocks_the_hub(
     os.close(reader)
     sink = ends.keep(open(writer, "wb"))
     src = CONTENT if source == "bytes" else SOURCES[source](ends, CONTENT, MIB).obj
-    with Ticker(ends) as ticker:
-        transfer = gzc.Transfer(src, sink)
-        copying = ends.spawn(transfer.run)
-        until(lambda: not monkey.get_original("select", "select")([], [writer], [], 0)[1])
-        before = time.process_time()
-        gevent.sleep(0.1)
-        assert time.process_time() - before < 0.08
-        assert os.get_blocking(writer)
-        assert not copying.dead
-        peer.start()
-        assert copying.get(timeout=PATIENCE) == len(CONTENT)
-    assert ticker.gap < 0.1
+    transfer = gzc.Transfer(src, sink)
+    copying = ends.spawn(transfer.run)
+    until(lambda: not monkey.get_original("select", "select")([], [writer], [], 0)[1])
+    before = time.process_time()
+    gevent.sleep(0.1)
+    assert time.process_time() - before < 0.08
+    assert os.get_blocking(writer)
+    assert not copying.dead
+    peer.start()  # a hub that blocks in the write never comes here
+    assert copying.get(timeout=PATIENCE) == len(CONTENT)
     assert os.get_blocking(writer)
     sink.close()
     assert peer.all() == CONTENT
@@ -451,10 +447,8 @@ def test_b7_an_idle_source_does_not_hold_the_users_pipe(ends: Ends) -> None:
     ends.keep(open(reader, "rb", 0))
     copying = ends.spawn(gzc.copy, here, sink)
     gevent.idle()
-    began = time.monotonic()
     with pytest.raises(BlockingIOError):
-        os.read(reader, 1)
-    assert time.monotonic() - began < 0.5
+        os.read(reader, 1)  # blocks for good where the pipe is held
     there.sendall(b"now")
     until(lambda: ready_to_read(reader))
     assert os.read(reader, 9) == b"now"

@@ -641,32 +641,30 @@ def test_nobody_is_harmed_by_questions_the_original_does_not_ask(ends: Ends) -> 
 @pytest.mark.slow
 @pytest.mark.parametrize("how", ["copyfile(a, b)", "copyfileobj(open(a, 'rb'), open(b, 'wb'))", "appending"])
 def test_the_hub_lives_while_a_gigabyte_is_copied(tmp_path: Path, how: str) -> None:
-    """B9: stock, the gap is the whole copy."""
+    """B9: stock, the hub gets no turn at all."""
     if how == "appending":
         how = "copyfileobj(open(a, 'rb'), open(b, 'ab'))"
     program(
         f"""
         import gzc; gzc.patch_all()
-        import gevent, time
+        import gevent
         from shutil import copyfile, copyfileobj
         a, b = {str(tmp_path / "a")!r}, {str(tmp_path / "b")!r}
         with open(a, "wb") as file:
             file.truncate(1 << 30)
-        gaps, last = [], time.monotonic()
+        ticks = 0
         def tick():
-            global last
+            global ticks
             while True:
                 gevent.sleep(0.001)
-                now = time.monotonic()
-                gaps.append(now - last)
-                last = now
+                ticks += 1
         ticker = gevent.spawn(tick)
         gevent.sleep(0.01)
+        ticks = 0
         {how}
-        gevent.sleep(0.002)
         ticker.kill()
         assert os.path.getsize(b) == 1 << 30
-        assert len(gaps) > 20 and max(gaps) < 0.4, (len(gaps), max(gaps))
+        assert ticks > 20, ticks
         """
     )
 
