@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from ._transfer import Transfer as Transfer
     from ._tunnel import tunnel as tunnel
     from ._twins import copy_file_range as copy_file_range
+    from ._twins import ficlone as ficlone
     from ._twins import sendfile as sendfile
     from ._twins import splice as splice
     from ._twins import tee as tee
@@ -55,7 +56,7 @@ _HOMES = {
     "_stats": ("stats",),
     "_trace": ("trace",),
     "_tunnel": ("tunnel",),
-    "_twins": ("copy_file_range", "sendfile", "splice", "tee"),
+    "_twins": ("copy_file_range", "ficlone", "sendfile", "splice", "tee"),
     "_wrappers": ("limit", "observe", "section"),
     "_transfer": ("Transfer",),
     "monkey": ("patch_all", "patched", "seams", "unpatch_all"),
@@ -74,6 +75,7 @@ __all__ = [
     "copy",
     "copy_file_range",
     "explain",
+    "ficlone",
     "limit",
     "observe",
     "patch_all",

@@ -28,6 +28,7 @@ _SPLICE_FLAGS = getattr(os, "SPLICE_F_MOVE", 0) | getattr(os, "SPLICE_F_NONBLOCK
 _NOWAIT = getattr(os, "RWF_NOWAIT", 0)
 _F_SETPIPE_SZ, _F_GETPIPE_SZ = 1031, 1032
 _FIONREAD = 0x541B
+_FICLONE = 0x40049409
 
 
 def _unavailable(*_: object, **__: object) -> int:
@@ -86,6 +87,11 @@ def copy_file_range(
 ) -> int:
     """copy_file_range(2); an explicit offset leaves that descriptor's position alone."""
     return _copy_file_range(src, dst, count, offset_src, offset_dst)
+
+
+def ficlone(src: int, dst: int) -> None:
+    """ioctl_ficlone(2): make all of ``dst`` share the blocks of ``src``."""
+    fcntl.ioctl(dst, _FICLONE, src)
 
 
 def advance(fd: int, count: int, ends: list[int]) -> None:

@@ -1,7 +1,7 @@
-"""Cooperative twins of ``os.sendfile``, ``os.splice``, ``os.copy_file_range``, and tee(2).
+"""Cooperative twins of ``os.sendfile``, ``os.splice``, ``os.copy_file_range``, of tee(2) and ioctl_ficlone(2).
 
 Rules of this file: the arguments and the answer are those of the system call; the only difference is that
-EAGAIN waits in the hub, and that ``copy_file_range`` runs in the pool.
+EAGAIN waits in the hub, and that what waits for storage runs in the pool.
 """
 
 from __future__ import annotations
@@ -106,14 +106,26 @@ def copy_file_range(
 
     :returns: bytes copied, at most 8 MiB a call, 0 at end of file.
     """
+    return int(_in_pool(_syscalls.copy_file_range, src, dst, min(count, _JOB), offset_src, offset_dst))
+
+
+def ficlone(src: Any, dst: Any) -> None:
+    """Make the file ``dst`` share all blocks of the file ``src``, in a thread of gzc's pool. ioctl_ficlone(2).
+
+    :raises OSError: EOPNOTSUPP, EXDEV or EINVAL where the file system cannot, and ``dst`` is as it was.
+    """
+    _in_pool(_syscalls.ficlone, src, dst)
+
+
+def _in_pool(call: Callable[..., Any], src: Any, dst: Any, *args: Any) -> Any:
     ends = _from(src), _to(dst)
     lenders = [end for end in ends if isinstance(end, Lender)]
     fds = tuple(end if isinstance(end, Lender) else end.fileno() for end in ends)
     try:
-        moved = int(Doer().do(False, _syscalls.copy_file_range, fds, min(count, _JOB), offset_src, offset_dst))
+        answer = Doer().do(False, call, fds, *args)
         for lender in lenders:
             lender.take_back(wait=True)
-        return moved
+        return answer
     finally:
         for lender in lenders:
             lender.take_back(wait=False)

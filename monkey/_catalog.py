@@ -5,6 +5,7 @@ Rules of this file: rows. Ten seconds to read.
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 
 from . import (
@@ -15,6 +16,7 @@ from . import (
     _hooks,
     _http_client,
     _os,
+    _pathlib,
     _pywsgi,
     _responses,
     _saving,
@@ -45,6 +47,10 @@ class Seam:
     rows: tuple[Row, ...]
     stdlib: bool = False
     opt_in: bool = False
+
+
+def _of_this_python(rows: tuple[Row, ...]) -> tuple[Row, ...]:
+    return tuple(row for row in rows if row.since <= sys.version_info[:2])
 
 
 SEAMS = (
@@ -199,11 +205,18 @@ SEAMS = (
     ),
     Seam(
         "shutil",
-        why="copyfileobj moves 64 KiB at a time through user space and gives nobody a turn between files; copyfile is"
-        " one system call for the whole file, and the hub stands still meanwhile",
+        why="copyfileobj moves 64 or 256 KiB at a time through user space and gives nobody a turn between files;"
+        " copyfile is one system call for the whole file, and the hub stands still meanwhile",
         reaches="shutil.copyfileobj, also where it was imported by name, copyfile, copy, copy2, copytree, move;"
         " http.server, urllib downloads, Werkzeug's FileStorage.save",
-        rows=_shutil.ROWS,
+        rows=_of_this_python(_shutil.ROWS),
+        stdlib=True,
+    ),
+    Seam(
+        "pathlib",
+        why="Path.copy is one system call for the whole file, and the hub stands still meanwhile",
+        reaches="Path.copy, copy_into, move and move_into, which Python 3.14 brought",
+        rows=_of_this_python(_pathlib.ROWS),
         stdlib=True,
     ),
     Seam(
@@ -228,7 +241,8 @@ SEAMS = (
     ),
     Seam(
         "subprocess",
-        why="gevent reads a process's output in pieces of 8 KiB, an eighth of what the pipe holds",
+        why="gevent reads a process's output in pieces of io.DEFAULT_BUFFER_SIZE, before Python 3.14 an eighth of what"
+        " the pipe holds",
         reaches="Popen.communicate, subprocess.run, check_output, and read() of any FileObject over a pipe",
         rows=_subprocess.ROWS,
     ),

@@ -137,7 +137,7 @@ def patched() -> tuple[str, ...]:
 
 
 def seams() -> tuple[SeamState, ...]:
-    """Every seam there is, and how it stands: in force, off, waiting for an import, or skipped and why.
+    """Every seam, and how it stands: in force, off, waiting for an import, skipped and why, or not in this Python.
 
     Looks through the globals of all modules for early importers, which takes a few milliseconds.
     """
@@ -245,6 +245,8 @@ def _row_state(seam: Seam, row: Row) -> str:
 
 
 def _state(seam: Seam) -> str:
+    if not seam.rows:
+        return "not in this Python"
     if seam.name in _skipped:
         return f"skipped: {_skipped[seam.name]}"
     applied = [row in _ledger for row in seam.rows]

@@ -210,6 +210,7 @@ ROWS = (
     ),
     Row(
         *("http.client", "HTTPConnection._send_output", send_output),
+        caller="HTTPConnection.endheaders",
         knows=frozenset({"_buffer", "send", "message_body", "_read_readable", "encode_chunked", "_http_vsn", "chunks"}),
     ),
     Row("http.client", "HTTPResponse.__gzc_source__", lambda _missing: body),

@@ -38,6 +38,11 @@ class Row:
         that it is what we replace; empty for an attribute that is added, and left alone where it exists.
     eager
         Import the module to patch it; else wait until somebody does.
+    caller
+        For what is private: the function of the same module (``"module:path"`` of another) that calls it, and must
+        mention it for us to believe that it still does.
+    since
+        The Python that brought what is replaced; in older ones there is no such row.
     """
 
     module: str
@@ -45,6 +50,8 @@ class Row:
     make: Callable[[Any], Any]
     knows: frozenset[str] = frozenset()
     eager: bool = False
+    caller: str = ""
+    since: tuple[int, int] = (3, 0)
 
     def __str__(self) -> str:
         return f"{self.module}.{self.path}"
@@ -141,6 +148,7 @@ class Ledger:
         owner = _owner(row)
         if owner is MISSING:
             raise Unknown(f"there is no {row}")
+        _check_caller(row)
         name = row.path.rpartition(".")[2]
         original = _standing(owner, name)
         if not row.knows and original is not MISSING:
@@ -178,10 +186,14 @@ def arrived(module: str) -> bool:
 
 
 def _owner(row: Row) -> Any:
-    owner: Any = sys.modules.get(row.module, MISSING)
-    for step in row.path.split(".")[:-1]:
-        owner = getattr(owner, step, MISSING)
-    return owner
+    return _found(row.module, row.path.split(".")[:-1])
+
+
+def _found(module: str, path: list[str]) -> Any:
+    found: Any = sys.modules.get(module, MISSING)
+    for step in path:
+        found = getattr(found, step, MISSING)
+    return found
 
 
 def _birthplace(function: Any) -> tuple[str, str] | None:
@@ -218,7 +230,7 @@ def _parameters(code: CodeType) -> tuple[object, ...]:
 def _check_shape(row: Row, original: Any) -> None:
     if not row.knows:
         return
-    mentioned = _mentions(original)
+    mentioned = mentions(original)
     if mentioned is None:
         raise Unknown(f"{row} is not the function it was")
     absent = row.knows.difference(mentioned)
@@ -226,7 +238,19 @@ def _check_shape(row: Row, original: Any) -> None:
         raise Unknown(f"{row} no longer mentions {', '.join(sorted(absent))}")
 
 
-def _mentions(function: Any) -> set[str] | None:
+def _check_caller(row: Row) -> None:
+    """A private function that nobody calls any more can be replaced, too; it would reach nothing (hard case R15)."""
+    if not row.caller:
+        return
+    module, _, path = row.caller.rpartition(":")
+    caller = _found(module or row.module, path.split("."))
+    names = [name for name in row.path.split(".") if name != CODE]
+    called = next((name for name in names if name.startswith("_")), names[-1])
+    if called not in (mentions(inspect.unwrap(caller)) or ()):
+        raise Unknown(f"{module or row.module}.{path} does not call {called}")
+
+
+def mentions(function: Any) -> set[str] | None:
     """The names in a function's code, or in a built-in function's signature; None for everything else."""
     # Not what is below a wrapper: whoever put that there wants to see every call, and we might not make it.
     code = function if isinstance(function, CodeType) else getattr(function, CODE, None)

@@ -121,7 +121,11 @@ FALCON = (Row("falcon.routing.static", "_BoundedFile.__gzc_source__", added(_fal
 DJANGO = (Row("django.core.files.base", "File.__gzc_source__", added(_django_file)),)
 SENTRY = (Row("sentry_sdk.integrations.wsgi", "_ScopedResponse.__gzc_source__", added(_sentry_scope)),)
 BOTTLE = (
-    Row("bottle", "_rangeiter", _bottle_range, knows=frozenset({"fp", "offset", "limit", "seek", "read"})),
+    Row(
+        *("bottle", "_rangeiter", _bottle_range),
+        knows=frozenset({"fp", "offset", "limit", "seek", "read"}),
+        caller="static_file",
+    ),
     Row("bottle", "_closeiter.read", lambda _missing: _bottle_read),
     Row("bottle", "_closeiter.__gzc_source__", added(_bottle_closing)),
 )

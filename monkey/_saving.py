@@ -135,6 +135,7 @@ DJANGO = (
     ),
     Row(
         *("django.core.files.storage.filesystem", "FileSystemStorage._save", save),
+        caller="django.core.files.storage.base:Storage.save",
         knows=frozenset({"os", "fdopen", "write", "chunks", "lock", "unlock", "file_move_safe"}),
     ),
 )
@@ -142,6 +143,7 @@ DJANGO = (
 BOTTLE = (
     Row(
         *("bottle", "FileUpload._copy_file", copy_file),
+        caller="FileUpload.save",
         knows=frozenset({"file", "read", "write", "tell", "seek", "chunk_size"}),
     ),
 )

@@ -2,8 +2,9 @@
 
 ``copyfileobj`` moves what can be moved below both objects and leaves the rest to its own loop, which sees the
 end. CPython keeps it slow because of append mode, text mode, buffered readers, GzipFile and chunked responses
-(the comment in ``_fastcopy_sendfile``); gzc knows each of them. ``_fastcopy_sendfile`` is one system call for the
-whole file, during which the hub stands still.
+(the comment in ``_fastcopy_sendfile``); gzc knows each of them. ``copyfile`` copies by ``_fastcopy_sendfile``, since
+Python 3.14 by ``_fastcopy_copy_file_range`` first: one system call for the whole file, during which the hub stands
+still.
 
 Rules of this file: mind that ``_copyfileobj``'s code runs with shutil's globals.
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import shutil
 from collections.abc import Callable
 from functools import wraps
@@ -21,7 +23,7 @@ from typing import Any
 import gzc
 
 from . import _files, _seam, _turns
-from ._ledger import Row
+from ._ledger import Row, Unknown, mentions
 
 #: Bytes per step where a regular file goes to a pipe by shutil's own loop: a quarter of its calls, and the block
 #: still fits the second-level cache.
@@ -64,12 +66,19 @@ def swap_copyfileobj(original: Copy) -> Copy:
     return _copyfileobj
 
 
-def fastcopy_sendfile(original: Copy) -> Copy:
-    """The replacement of ``_fastcopy_sendfile``: the same contract, copy_file_range first, off the hub."""
+#: The ways in which ``copyfile`` copies; fcopyfile(3) is macOS's.
+_WAYS = frozenset({"_fastcopy_sendfile", "_fastcopy_copy_file_range", "_fastcopy_fcopyfile"})
+
+
+def fastcopy(original: Copy) -> Copy:
+    """The replacement of ``_fastcopy_sendfile`` and ``_fastcopy_copy_file_range``: their contract, off the hub."""
+    new = set(filter(re.compile("_fastcopy_").match, mentions(shutil.copyfile) or ())) - _WAYS
+    if new:  # whatever comes first there, we would not be asked
+        raise Unknown(f"shutil.copyfile copies by {', '.join(sorted(new))}, too")
 
     @wraps(original)
-    def _fastcopy_sendfile(fsrc: Any, fdst: Any) -> None:
-        moving = _whole(fsrc, fdst)
+    def fastcopy(fsrc: Any, fdst: Any) -> None:
+        moving = whole(fsrc, fdst)
         if moving is None:
             original(fsrc, fdst)
             return
@@ -77,20 +86,19 @@ def fastcopy_sendfile(original: Copy) -> Copy:
             moved = _seam.run(moving, whole=True)
         except OSError as exc:
             exc.filename, exc.filename2 = fsrc.name, fdst.name
-            if exc.errno == errno.ENOTSOCK:
-                shutil._USE_CP_SENDFILE = False  # type: ignore[attr-defined]
-            elif exc.errno == errno.ENOSPC or moving.moved:
+            if exc.errno == errno.ENOSPC or moving.moved:
                 raise
             raise shutil._GiveupOnFastCopy(exc)  # type: ignore[attr-defined] # noqa: B904 - as the original does
         if not moved:
             original(fsrc, fdst)
 
-    return _fastcopy_sendfile
+    return fastcopy
 
 
-def _whole(fsrc: Any, fdst: Any) -> gzc.Transfer | None:
+def whole(fsrc: Any, fdst: Any) -> gzc.Transfer | None:
     """The transfer of one whole file into a fresh one; None where the original must have it."""
-    if str(getattr(vars(os)["sendfile"], "__module__", "")).partition(".")[0] not in ("posix", "gzc"):
+    calls = (getattr(os, name, None) for name in ("sendfile", "copy_file_range"))
+    if any(call is not None and _module_of(call) not in ("posix", "gzc") for call in calls):
         return None  # somebody has replaced it, and wants to see the calls: a mock, a tracer
     moving = _files.attempt(fsrc, fdst)
     if moving is None or not _files.fits(moving.plan):
@@ -99,6 +107,10 @@ def _whole(fsrc: Any, fdst: Any) -> gzc.Transfer | None:
     if source.kind is sink.kind is gzc.Kind.FILE and source.offset == fdst.tell() == 0:
         return moving
     return None  # the original begins at 0 wherever the objects are
+
+
+def _module_of(function: Any) -> str:
+    return str(getattr(function, "__module__", "")).partition(".")[0]
 
 
 def socket_writer(self: Any) -> Any:
@@ -127,13 +139,25 @@ ROWS = (
         eager=True,
     ),
     Row(
-        *("shutil", "_fastcopy_sendfile", fastcopy_sendfile),
+        *("shutil", "_fastcopy_sendfile", fastcopy),
         knows=frozenset({"_GiveupOnFastCopy", "_USE_CP_SENDFILE", "sendfile", "ENOTSOCK", "ENOSPC", "filename2"}),
         eager=True,
+        caller="copyfile",
+    ),
+    Row(
+        *("shutil", "_fastcopy_copy_file_range", fastcopy),
+        knows=frozenset({"_GiveupOnFastCopy", "copy_file_range", "ENOSPC", "filename2"}),
+        eager=True,
+        caller="copyfile",
+        since=(3, 14),
     ),
 )
 
 SOCKETSERVER = (
-    Row("socketserver", "_SocketWriter.write", writing, knows=frozenset({"_sock", "sendall"})),
+    Row(
+        *("socketserver", "_SocketWriter.write", writing),
+        knows=frozenset({"_sock", "sendall"}),
+        caller="StreamRequestHandler.setup",
+    ),
     Row("socketserver", "_SocketWriter.__gzc_sink__", lambda _missing: socket_writer),
 )

@@ -1,7 +1,8 @@
 """Pipes of processes: ``Popen.communicate`` and ``check_output`` read what the pipe holds.
 
-They read a FileObject to its end, which gevent does in steps of 8 KiB; a pipe holds eight times that (pipe(7)). It
-is no zero-copy, since the bytes are wanted in memory, but an eighth of the calls.
+They read a FileObject to its end, which gevent does in steps of ``io.DEFAULT_BUFFER_SIZE``. Before Python 3.14 that is
+8 KiB, an eighth of what a pipe holds (pipe(7)); since then 128 KiB, and only pipes that were made larger hold more.
+It is no zero-copy, since the bytes are wanted in memory, but fewer calls.
 
 Rules of this file: gevent's own reading, waiting and refusing; only the size of a step is ours.
 """
@@ -12,15 +13,15 @@ import contextlib
 import fcntl
 from collections.abc import Callable
 from functools import wraps
-from io import BytesIO
+from io import DEFAULT_BUFFER_SIZE, BytesIO
 from typing import Any
 
 from gevent._fileobjectcommon import cancel_wait_ex
 
 from ._ledger import Row
 
-#: Bytes per step: what a pipe holds unless it was resized, pipe(7).
-STEP = 64 * 1024
+#: Bytes per step, no less than gevent's: what a pipe holds unless it was resized, pipe(7).
+STEP = max(64 * 1024, DEFAULT_BUFFER_SIZE)
 
 #: ``GreenFileDescriptorIO.__read``, as Python mangles it: one read that waits in the hub.
 _READ = "_GreenFileDescriptorIO__read"

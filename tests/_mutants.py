@@ -1253,4 +1253,14 @@ MUTANTS = (
         *("gzc/cli/trace.py", "        os._exit = _exit  # type: ignore[assignment]\n", ""),
         *("cli_trace", "however_it_ends"),
     ),
+    _mutant(
+        "a private function that nobody calls is not replaced (R15)",
+        *("gzc/monkey/_ledger.py", "        _check_caller(row)\n", ""),
+        *("ledger or patch_unpatch", "nobody_calls or of_the_future"),
+    ),
+    _mutant(
+        "a new way of copyfile is not overlooked (R15)",
+        *("gzc/monkey/_shutil.py", "    if new:  # whatever", "    if False:  # whatever"),
+        *("patch_unpatch", "of_the_future"),
+    ),
 )

@@ -6,6 +6,7 @@ standard library is patched here. "The same" is identity of everything in `vars(
 
 import functools
 import importlib.util
+import re
 import sys
 import types
 from collections.abc import Iterator
@@ -389,6 +390,37 @@ def test_a_shape_is_not_looked_for_below_a_decorator(module: Any) -> None:
     assert vars(module.Target)["method"] is decorated
 
 
+def test_what_nobody_calls_is_not_replaced(module: Any) -> None:
+    """R15: a private function is one that its caller mentions, also below a decorator; else it reaches nothing."""
+    exec("def _private(count): ...\ndef public(count): return _private(count)", vars(module))
+    module.decorated_public = module.decorated(module.public)
+    before = image(module)
+    for caller in ("public", "decorated_public", f"{NAME}:public"):
+        ledger, one = Ledger(), row("_private", caller=caller)
+        assert ledger.apply(one)
+        assert ledger.undo(one)
+    for caller in ("other", "gone", "Target.nothing", "gzc_no_such_module:public"):
+        with pytest.raises(Unknown, match=f"{caller.rpartition(':')[2]} does not call _private"):
+            Ledger().apply(row("_private", caller=caller))
+    assert same(before, image(module))
+
+
+@pytest.mark.parametrize("path", ["_Private.method", "_private.__code__"])
+def test_who_is_called_is_the_first_private_name(module: Any, path: str) -> None:
+    exec(
+        "class _Private:\n def method(self, count): ...\ndef _private(count): ...\n"
+        "def method(count): return count.method\ndef public(count): return _Private, _private",
+        vars(module),
+    )
+
+    def make(original: Any) -> Any:
+        return lambda count: None
+
+    assert Ledger().apply(row(path, make, caller="public"))
+    with pytest.raises(Unknown, match="method does not call _"):
+        Ledger().apply(row(path, make, caller="method"))
+
+
 def test_a_module_that_is_still_being_imported_has_not_arrived(module: Any) -> None:
     """Except for those who hear of its arrival, which is before the import system knows."""
     module.__spec__ = types.SimpleNamespace(_initializing=True)
@@ -638,7 +670,24 @@ def test_the_catalogue_names_each_seam_and_each_target_once() -> None:
     targets = [str(one) for one in catalogue()]
     assert len(set(names)) == len(names)
     assert len(set(targets)) == len(targets)
-    assert all(seam.why and seam.reaches and seam.rows for seam in SEAMS)
+    assert all(seam.why and seam.reaches for seam in SEAMS)
+    assert [seam.name for seam in SEAMS if not seam.rows] == (["pathlib"] if sys.version_info < (3, 14) else [])
+
+
+#: Private names that are replaced without a function to ask whether it calls them.
+CALLED_BY_OTHERS = {
+    "gevent.socket.socket._sendfile_use_sendfile": "CPython's tests call it, gevent does not",
+    "gevent._fileobjectposix.GreenFileDescriptorIO.readall": "io's C code calls it",
+}
+
+
+def test_a_row_that_replaces_something_private_says_who_calls_it() -> None:
+    silent = {
+        str(one)
+        for one in catalogue()
+        if one.knows and not one.caller and re.search(r"\._(?!_)", f".{one.module}.{one.path}")
+    }
+    assert silent == set(CALLED_BY_OTHERS)
 
 
 @pytest.mark.parametrize("one", catalogue(), ids=str)

@@ -6,6 +6,7 @@ each case is a fork of a program of its own, which imports every target that is 
 
 import itertools
 import sys
+from textwrap import dedent, indent
 
 import pytest
 
@@ -287,6 +288,60 @@ def test_an_unknown_version_of_a_target_is_skipped_with_one_warning(seam: Seam) 
             gzc.unpatch_all()
             same(before)
         each({unknown!r}, check)
+        """
+    )
+
+
+@pytest.mark.parametrize(
+    ("seam", "change", "said"),
+    [
+        (
+            "shutil",
+            """
+            import shutil
+            def copyfile(src, dst, *, follow_symlinks=True):
+                return _fastcopy_copy_file_range, _fastcopy_sendfile, _fastcopy_io_uring
+            shutil.copyfile.__code__ = copyfile.__code__
+            """,
+            "shutil.copyfile copies by _fastcopy_io_uring, too",
+        ),
+        (
+            "shutil",
+            """
+            import shutil
+            def copyfile(src, dst, *, follow_symlinks=True):
+                return copyfileobj
+            shutil.copyfile.__code__ = copyfile.__code__
+            """,
+            "shutil.copyfile does not call _fastcopy_sendfile",
+        ),
+        (
+            "http.client",
+            """
+            import http.client
+            http.client.HTTPConnection.endheaders = lambda self: self._send_all_of_it()
+            """,
+            "http.client.HTTPConnection.endheaders does not call _send_output",
+        ),
+    ],
+)
+def test_a_python_of_the_future_that_goes_another_way_is_skipped_with_one_warning(
+    seam: str, change: str, said: str
+) -> None:
+    """R15: the name is still there, and nobody calls it, or not before something new; the seam would reach nothing."""
+    program(
+        f"""
+        import gevent.monkey, gzc
+        gevent.monkey.patch_all()
+        {indent(dedent(change), " " * 8).strip()}
+        before = raw()
+        for _ in range(2):
+            everything()
+            assert {seam!r} not in gzc.patched()
+            assert records.warnings() == [
+                "seam {seam} is skipped, what it would speed up goes the old way: {said}"], records.warnings()
+        gzc.unpatch_all()
+        same(before)
         """
     )
 

@@ -37,6 +37,9 @@ from ._server import Folder
 STOCK = types.FunctionType(*(shutil.copyfileobj.__code__, vars(shutil), "copyfileobj", shutil.copyfileobj.__defaults__))
 EARLY_IMPORTER = shutil.copyfileobj
 
+#: By which `copyfile` copies in this Python.
+WAYS = [way for way in ("_fastcopy_sendfile", "_fastcopy_copy_file_range") if hasattr(shutil, way)]
+
 
 @pytest.fixture(autouse=True)
 def seam() -> Iterator[None]:
@@ -263,11 +266,11 @@ def test_early_importers_are_reached_and_the_code_is_given_back(ends: Ends) -> N
     with gzc.trace() as trace:
         EARLY_IMPORTER(ends.file(payload(MIB)), ends.file(b"", "wb"))
     assert moved(trace) == {"copy_file_range": MIB}
-    fast = shutil._fastcopy_sendfile  # type: ignore[attr-defined]
+    fast = [getattr(shutil, way) for way in WAYS]
     for _ in range(2):
         gzc.unpatch_all()
         assert EARLY_IMPORTER.__code__ is original
-        assert shutil._fastcopy_sendfile is fast.__wrapped__  # type: ignore[attr-defined]
+        assert [getattr(shutil, way) for way in WAYS] == [one.__wrapped__ for one in fast]
         assert not hasattr(socketserver._SocketWriter, "__gzc_sink__")  # type: ignore[attr-defined]
         assert EARLY_IMPORTER.__defaults__ == (0,)
         gzc.monkey.patch("shutil")
@@ -595,18 +598,17 @@ def test_errors_of_copyfile_name_both_files() -> None:
     ("number", "fate"),
     [(errno.ENOTSOCK, "_GiveupOnFastCopy"), (errno.EIO, "_GiveupOnFastCopy"), (errno.ENOSPC, "OSError")],
 )
+@pytest.mark.parametrize("way", WAYS)
 def test_a_first_call_that_fails_is_given_up(
-    ends: Ends, monkeypatch: pytest.MonkeyPatch, number: int, fate: str
+    ends: Ends, monkeypatch: pytest.MonkeyPatch, way: str, number: int, fate: str
 ) -> None:
     """M3, M5: nothing is written yet, so the caller tries copyfileobj; ENOSPC is the truth."""
     Scripted(monkeypatch, "copy_file_range", others=error(number))
-    monkeypatch.setattr(shutil, "_USE_CP_SENDFILE", True)
     with open(ends.path(payload(MIB)), "rb") as src, open(ends.path(), "wb") as dst, pytest.raises(Exception) as caught:  # noqa: PT011
-        shutil._fastcopy_sendfile(src, dst)  # type: ignore[attr-defined]
+        getattr(shutil, way)(src, dst)
     assert type(caught.value).__name__ == fate
     found = caught.value if fate == "OSError" else caught.value.args[0]
     assert (found.errno, found.filename, found.filename2) == (number, src.name, dst.name)
-    assert shutil._USE_CP_SENDFILE is (number != errno.ENOTSOCK)  # type: ignore[attr-defined]
 
 
 def test_b10_a_file_system_that_answers_eagain_leaves_no_half_a_copy_behind_in_silence(
