@@ -104,7 +104,9 @@ def _execute(content: bytes, path: str, main: ModuleType) -> None:
 
     code = read_code(io.BytesIO(content))  # None where it is not compiled
     loader = SourceFileLoader if code is None else SourcelessFileLoader
-    main.__dict__.update(__file__=path, __cached__=None, __loader__=loader("__main__", path))
+    main.__dict__.update(__file__=path, __loader__=loader("__main__", path))
+    if sys.version_info < (3, 15):
+        main.__dict__["__cached__"] = None
     # Without "dont_inherit" the __future__ imports of this file would be the program's.
     exec(code or compile(content, path, "exec", dont_inherit=True), main.__dict__)
 
