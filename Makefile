@@ -8,6 +8,10 @@ ARGS ?=
 # Seconds of `make soak`, and of `make siege`.
 SOAK ?= 60
 SIEGE ?= 60
+# Minor versions of Python for `make pythons` and `make test-all`; else all there are.
+MINORS ?=
+# The Pythons that `make dist` tries the packages on.
+TRY ?= $(BIN)/python
 
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -15,7 +19,7 @@ SHELL := bash
 # Two pips in one environment break each other, so -j means nothing here.
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help demo bench performance test test-all test-libuv conformance coverage faults fuzz mutations soak siege browser \
+.PHONY: help demo bench performance test pythons test-all test-libuv conformance coverage faults fuzz mutations soak siege browser \
     versions nightly reliability lint format docs dist clean
 
 BIN := $(VENV)/bin
@@ -56,10 +60,14 @@ demo: $(BIN)/.extra-demo ## Stock beside gzc: one unmodified Flask app under gun
 test: $(BIN)/.extra-test ## All tests.
 	$(BIN)/pytest $(ARGS)
 
+pythons: ## Make the Pythons that this machine lacks, in build/pythons, out of Debian's packages.
+	@.ci/make-pythons $(MINORS)
+
 test-all: ## The fast tests on every other Python >= 3.10 of this machine.
 	@mine=$$($(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
 	.ci/pythons | while read -r minor python; do \
 	    [ "$$minor" != "$$mine" ] || continue; \
+	    [[ -z "$(MINORS)" || " $(MINORS) " == *" $$minor "* ]] || continue; \
 	    echo "==> Python $$minor: $$python"; \
 	    $(MAKE) --no-print-directory test PYTHON="$$python" VENV=".venv-$$minor" ARGS='$(FAST) $(BOTH) $(ARGS)' </dev/null; \
 	done
@@ -102,8 +110,8 @@ soak: $(BIN)/.extra-test ## Hundreds of clients against gunicorn and a tunnel, f
 siege: $(BIN)/.extra-test ## gzc serve and gzc proxy under slow, silent, hostile and normal clients, for SIEGE seconds.
 	$(BIN)/python -m tests.siege --seconds $(SIEGE) $(FIGURES) $(ARGS)
 
-# gevent's and gunicorn's oldest that setup.cfg allows, where there are wheels for that Python, and their newest.
-versions: $(BIN)/.extra-test ## The fast tests on every Python here, libev and libuv, oldest and newest gevent and gunicorn.
+# gevent's and gunicorn's oldest that setup.cfg allows and that Python can have, and their newest.
+versions: $(BIN)/.extra-test ## The fast tests on Python 3.10 to 3.15, libev and libuv, oldest and newest gevent and gunicorn.
 	@$(BIN)/python -m tests.versions --engine $(ENGINE) $(FIGURES) $(ARGS)
 
 # Chromium is the system's (.ci/apt-nightly.txt). ARGS='--pictures docs/img' renews the pictures of the documentation.
@@ -111,7 +119,7 @@ browser: $(BIN)/.extra-test docs ## The web pages and the documentation, looked 
 	$(BIN)/python -m tests.browser $(FIGURES) $(ARGS)
 
 # One after the other, each within its bound; ARGS='soak versions' chooses.
-nightly: $(BIN)/.extra-test ## All that takes long, with a table of what it came to (under two hours).
+nightly: $(BIN)/.extra-test ## All that takes long, with a table of what it came to (under three hours).
 	@$(BIN)/python -m tests.nightly --make $(MAKE) $(ARGS)
 
 reliability: $(BIN)/.extra-test ## Take the figures that the last runs have left into docs/reliability.md.
@@ -130,11 +138,12 @@ coverage: $(BIN)/.extra-test ## All tests, and which lines and branches they rea
 	    >build/reliability/coverage.json
 	$(BIN)/coverage report
 
-lint: $(BIN)/.extra-lint ## ruff check, ruff format --check, mypy --strict.
+lint: $(BIN)/.extra-lint ## ruff check, ruff format --check, mypy --strict, the schema of the workflows.
 	$(BIN)/ruff check $(wildcard $(CODE))
 	$(BIN)/ruff format --check $(wildcard $(CODE))
 	$(BIN)/mypy -p gzc
 	$(BIN)/mypy examples/demo.py
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows $(wildcard .github/workflows/*.yml)
 
 format: $(BIN)/.extra-lint ## Let ruff repair and format the code.
 	$(BIN)/ruff check --fix $(wildcard $(CODE))
@@ -143,10 +152,10 @@ format: $(BIN)/.extra-lint ## Let ruff repair and format the code.
 docs: $(BIN)/.extra-docs ## The documentation as web pages, in build/site; a warning is an error.
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet --site-dir build/site
 
-dist: $(BIN)/.extra-dist ## sdist and wheel; the wheel must work in an empty environment, outside this folder.
+dist: $(BIN)/.extra-dist ## sdist and wheel; both must work in an empty environment, outside this folder.
 	@rm -rf dist
 	$(BIN)/python -m build
-	PYTHON="$(BIN)/python" .ci/check-dist dist
+	@for python in $(TRY); do PYTHON="$$python" .ci/check-dist dist; done
 
 clean: ## Remove everything these targets have made, the environments too.
 	rm -rf .venv .venv-* build dist *.egg-info .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,10 +1,10 @@
-"""The fast tests on every Python >= 3.10 of this machine, on either loop of gevent's: ``make versions``.
+"""The fast tests on every Python that gzc supports, on either loop of gevent's: ``make versions``.
 
     python -m tests.versions [--only 3.10 ...] [--figures FILE] [--engine FILE ...] [-- TEST ...]
 
-With the oldest gevent and gunicorn that setup.cfg allows, and with the newest. Each combination is a row, with what
-pytest said below it where a test failed. What is asked of libuv is the engine. Tests that are named are run on both
-loops, and no others.
+With the oldest gevent and gunicorn that setup.cfg allows and that this Python can have, and with the newest. Each
+combination is a row, with what pytest said below it where a test failed. What is asked of libuv is the engine. Tests
+that are named are run on both loops, and no others. Pythons that this machine lacks are made (.ci/make-pythons).
 
 Rules of this file: the counts are those that pytest itself has written down; a combination that cannot be had is a
 row with the reason, never left out.
@@ -47,12 +47,15 @@ class Environment(NamedTuple):
     why: str = ""
 
 
-def pythons() -> Iterator[tuple[str, str]]:
-    """Minor version and program of each Python here."""
-    said = subprocess.run([ROOT / ".ci" / "pythons"], stdout=subprocess.PIPE, text=True, check=True).stdout
-    for line in said.splitlines():
-        minor, _, program = line.partition(" ")
-        yield minor, program
+def pythons(only: Sequence[str]) -> Iterator[tuple[str, str, str]]:
+    """Minor version and program of each Python that gzc supports, or of ``only`` these; or why there is none."""
+    wanted = list(only) or re.findall(r"Python :: (3\.\d+)$", (ROOT / "setup.cfg").read_text(), re.MULTILINE)
+    made = subprocess.run([ROOT / ".ci/make-pythons", *wanted], stderr=subprocess.PIPE, text=True, check=True).stderr
+    why = dict(re.findall(r"^pythons: (\S+) cannot be had: (.*)$", made, re.MULTILINE))
+    said = subprocess.run([ROOT / ".ci/pythons"], stdout=subprocess.PIPE, text=True, check=True).stdout
+    found = dict(line.split(" ", 1) for line in said.splitlines())
+    for minor in wanted:
+        yield minor, found.get(minor, ""), "" if minor in found else why.get(minor, "no Python")
 
 
 def oldest(package: str) -> str:
@@ -62,19 +65,32 @@ def oldest(package: str) -> str:
     return found[1]
 
 
+def oldest_wheel(pip: Sequence[str | Path], package: str) -> str:
+    """The oldest version that setup.cfg allows, and of which there is a wheel: a build from source proves nothing."""
+    floor = oldest(package)
+    said = subprocess.run([*pip, "index", "versions", package], stdout=subprocess.PIPE, text=True, check=False).stdout
+    listed = re.search("^Available versions: (.*)$", said, re.MULTILINE)
+    versions = listed[1].split(", ")[::-1] if listed is not None else []
+    for version in versions[versions.index(floor) if floor in versions else 0 :]:
+        tried = [*pip, "install", "-q", "--dry-run", "--no-deps", "--only-binary", package, f"{package}=={version}"]
+        if not subprocess.run(tried, capture_output=True, check=False).returncode:
+            return version
+    return floor
+
+
 def environment(minor: str, base: str, age: str) -> Environment:
     """Make it, unless an earlier run has done so."""
     home = ROOT / f".venv-{minor}-{age}"
     program, stamp = home / "bin" / "python", home / "bin" / ".extra-test"
     if not stamp.exists():
+        subprocess.run([base, "-m", "venv", "--clear", home], check=True)
+        pip = [program, "-m", "pip", "--disable-pip-version-check"]
         pins: list[str] = []
         if age == "oldest":
-            # The oldest gevent has wheels up to a certain Python; a build from source is no answer to the question.
-            pins = [f"gevent=={oldest('gevent')}", f"gunicorn=={oldest('gunicorn[gevent]')}"]
+            pins = [f"gevent=={oldest_wheel(pip, 'gevent')}", f"gunicorn=={oldest('gunicorn[gevent]')}"]
             pins += ["--only-binary", "gevent,greenlet"]
-        subprocess.run([base, "-m", "venv", "--clear", home], check=True)
-        pip = [program, "-m", "pip", "install", "-q", "--disable-pip-version-check", "-e", f"{ROOT}[test]", *pins]
-        done = subprocess.run(pip, capture_output=True, text=True, check=False)
+        install = [*pip, "install", "-q", "-e", f"{ROOT}[test]", *pins]
+        done = subprocess.run(install, capture_output=True, text=True, check=False)
         if done.returncode:
             errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR: ")]
             return Environment(minor, age, program, why=(errors or ["ERROR: pip failed"])[-1].removeprefix("ERROR: "))
@@ -148,9 +164,9 @@ def main() -> int:
     options = parser.parse_args()
     began, rows, failures = time.monotonic(), [], []
     print(ROW.format("Python", "loop", "gevent", "gunicorn", "passed", "failed", "skipped", "seconds"), flush=True)
-    for minor, base in pythons():
-        for age in AGES if not options.only or minor in options.only else ():
-            env = environment(minor, base, age)
+    for minor, base, why in pythons(options.only):
+        for age in AGES:
+            env = Environment(minor, age, Path(), why=why) if why else environment(minor, base, age)
             for loop in LOOPS:
                 start = time.monotonic()
                 outcomes = [] if env.why else tried(env, loop, options.engine, options.tests)
