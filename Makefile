@@ -118,7 +118,7 @@ versions: $(BIN)/.extra-test ## The fast tests on Python 3.10 to 3.15, libev and
 browser: $(BIN)/.extra-test docs ## The web pages and the documentation, looked at in headless Chromium.
 	$(BIN)/python -m tests.browser $(FIGURES) $(ARGS)
 
-# One after the other, each within its bound; ARGS='soak versions' chooses.
+# One after the other, each within its bound; ARGS='soak versions' chooses, ARGS=--resume goes on with one cut short.
 nightly: $(BIN)/.extra-test ## All that takes long, with a table of what it came to (under three hours).
 	@$(BIN)/python -m tests.nightly --make $(MAKE) $(ARGS)
 

@@ -1,10 +1,10 @@
 """All that takes long, one part after the other: ``make nightly``.
 
-    python -m tests.nightly [--make PROGRAM] [PART ...]
+    python -m tests.nightly [--make PROGRAM] [--resume] [PART ...]
 
 A part is a target of the Makefile, which leaves its figures in build/reliability and what it says in build/nightly.
 One that fails does not keep the others from their turn, and none takes longer than it may; at the end is a table that
-can be quoted.
+can be quoted. A night that was cut short goes on with ``--resume``: parts that have passed on this very code stand.
 
 Rules of this file: what came of a part is what its exit status says and its own figures; nothing is read from what it
 prints.
@@ -14,6 +14,8 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import hashlib
+import json
 import os
 import signal
 import subprocess
@@ -51,7 +53,7 @@ PARTS = {
     "siege": Part(10, ("SIEGE=300",)),
     "mutations": Part(25),
     "conformance": Part(45),
-    "versions": Part(60),
+    "versions": Part(130),
     "coverage": Part(30),
 }
 
@@ -67,6 +69,33 @@ class Result(NamedTuple):
     def __str__(self) -> str:
         minutes, seconds = divmod(round(self.seconds), 60)
         return ROW.format(self.part, self.how, f"{minutes}:{seconds:02}", self.what)
+
+
+#: What decides how a part goes; not the documentation, which the figures are taken into.
+CODE = ("gzc", "monkey", "tests", "examples", "benchmarks", ".ci", "Makefile", "setup.cfg", "pyproject.toml")
+
+
+def code() -> str:
+    """A hash of the code that is run."""
+    found = hashlib.sha256()
+    for top in map(ROOT.joinpath, CODE):
+        for path in sorted(top.rglob("*")) if top.is_dir() else [top]:
+            if path.is_file() and "__pycache__" not in path.parts:
+                found.update(f"{path.relative_to(ROOT)}\n".encode() + path.read_bytes())
+    return found.hexdigest()
+
+
+def keep(result: Result, of: str) -> None:
+    """Remember that it passed on the code ``of`` that hash."""
+    if result.how == "passed":
+        (LOGS / f"{result.part}.json").write_text(json.dumps({"code": of, "result": result}))
+
+
+def kept(name: str, of: str) -> Result | None:
+    """What was kept of an earlier night."""
+    path = LOGS / f"{name}.json"
+    found = json.loads(path.read_text()) if path.exists() and (FIGURES / f"{name}.json").exists() else {}
+    return Result(*found["result"]) if found.get("code") == of else None
 
 
 def run(name: str, make: str) -> Result:
@@ -114,6 +143,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.nightly", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--make", default="make", help="the program (%(default)s)")
+    parser.add_argument("--resume", action="store_true", help="parts that have passed on this code are not run again")
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"of: {', '.join(PARTS)}")
     options = parser.parse_args()
     chosen = options.parts or list(PARTS)
@@ -121,14 +151,19 @@ def main() -> int:
         parser.error(f"no part {', '.join(unknown)}; there are {', '.join(PARTS)}")
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # what runs is ended then, too
     LOGS.mkdir(parents=True, exist_ok=True)
-    began = time.monotonic()
     results = []
     for name in chosen:
-        print(f"==> {name}, at most {PARTS[name].minutes:g} minutes", flush=True)
-        results.append(run(name, options.make))
-        print(results[-1], flush=True)
+        now = code()
+        result = kept(name, now) if options.resume else None
+        if result is None:
+            print(f"==> {name}, at most {PARTS[name].minutes:g} minutes", flush=True)
+            result = run(name, options.make)
+            keep(result, now)
+        print(result, flush=True)
+        results.append(result)
     good = all(result.how == "passed" for result in results)
-    whole = Result("all", "passed" if good else "FAILED", time.monotonic() - began, f"{len(results)} parts")
+    took = sum(result.seconds for result in results)
+    whole = Result("all", "passed" if good else "FAILED", took, f"{len(results)} parts")
     print("", ROW.format("part", "result", "time", "what it came to"), *results, whole, sep="\n")
     if not options.parts:
         parts = [{**result._asdict(), "seconds": round(result.seconds)} for result in results]

@@ -10,6 +10,7 @@ import bz2
 import codecs
 import functools
 import gzip
+import importlib
 import io
 import lzma
 import socket as native
@@ -72,7 +73,11 @@ def sent(ends: Ends, sock: Any, there: Any, mechanism: str) -> bytes:
 # -- files -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("module", [gzip, bz2, lzma])
+#: What compresses in this Python; zstd since 3.14.
+COMPRESSING = [gzip, bz2, lzma, *([importlib.import_module("compression.zstd")] if sys.version_info >= (3, 14) else [])]
+
+
+@pytest.mark.parametrize("module", COMPRESSING)
 def test_compressed_files_give_what_is_inside(ends: Ends, module: Any) -> None:
     """Hard case O7: they have a fileno(), and it is that of the compressed bytes."""
     path = ends.path(module.compress(CONTENT))

@@ -192,6 +192,33 @@ def test_the_nightly_run_goes_on_after_what_fails_and_ends_with_a_table(tmp_path
     assert left == []
 
 
+def test_a_night_that_was_cut_short_goes_on(tmp_path: Path) -> None:
+    """What has passed on the very same code stands; what failed, and all of other code, is run again."""
+    make = tmp_path / "make"
+    make.write_text(MAKE.format(python=sys.executable, figures=tmp_path, mark=""))
+    make.chmod(0o755)
+
+    def run(*arguments: str, code: str = "one") -> list[str]:
+        """The parts that were run."""
+        program = NIGHTLY.replace("sys.exit", f"nightly.code = lambda: {code!r}\nsys.exit")
+        done = subprocess.run(
+            [sys.executable, "-c", program, str(tmp_path), "--make", str(make), *arguments, "fuzz", "browser", "siege"],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert re.search("^browser +passed", done.stdout, re.MULTILINE)
+        return re.findall("^==> ([a-z]+)", done.stdout, re.MULTILINE)
+
+    assert run() == ["fuzz", "browser", "siege"]
+    assert run("--resume") == ["fuzz"]
+    (tmp_path / "siege.json").unlink()  # its figures are gone
+    assert run("--resume") == ["fuzz", "siege"]
+    assert run("--resume", code="other") == run() == ["fuzz", "browser", "siege"]
+
+
 def _content(path: Path) -> bytes:
     try:
         return path.read_bytes()
