@@ -1,0 +1,57 @@
+"""The Pythons that the tests are run on: found, made, or named with the reason.
+
+Rules: nothing is downloaded here; a Python that does not exist stands for one that cannot be had.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+pytestmark = pytest.mark.skipif(not (ROOT / ".ci").exists(), reason="not a source tree")
+
+#: All that .ci/pythons and .ci/make-pythons need before they ask for packages.
+TOOLS = ("bash", "cut", "dirname", "env", "grep", "sed", "sort")
+
+
+@pytest.fixture
+def bare(tmp_path: Path) -> dict[str, str]:
+    """An environment of a machine without Debian's tools."""
+    for tool in TOOLS:
+        (tmp_path / tool).symlink_to(str(shutil.which(tool)))
+    return {**os.environ, "PATH": str(tmp_path)}
+
+
+def test_a_python_that_cannot_be_had_is_named_with_the_reason(bare: dict[str, str]) -> None:
+    command = [ROOT / ".ci" / "make-pythons", "3.98", "3.99"]
+    done = subprocess.run(command, env=bare, capture_output=True, text=True, check=True)
+    assert done.stdout == ""
+    assert done.stderr == "".join(
+        f"pythons: {minor} cannot be had: there is no apt-get here\n" for minor in ("3.98", "3.99")
+    )
+
+
+def test_what_is_here_is_not_made(bare: dict[str, str]) -> None:
+    listed = subprocess.run([ROOT / ".ci" / "pythons"], capture_output=True, text=True, check=True).stdout
+    minors = [line.split(" ")[0] for line in listed.splitlines()]
+    assert minors == sorted(minors, key=lambda minor: int(minor.partition(".")[2]))
+    bare["PATH"] += f":{os.environ['PATH']}"
+    command = [ROOT / ".ci" / "make-pythons", *minors]
+    done = subprocess.run(command, env=bare, capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("", "")
+
+
+def test_every_combination_is_a_row(bare: dict[str, str]) -> None:
+    command = [sys.executable, "-m", "tests.versions", "--only", "3.99"]
+    done = subprocess.run(command, cwd=ROOT, env=bare, capture_output=True, text=True, check=False)
+    assert done.returncode == 1, "nothing has passed"
+    assert done.stdout.splitlines()[1:] == [
+        f"3.99    {loop}   {age}: not run: there is no apt-get here"
+        for age in ("newest", "oldest")
+        for loop in ("libev", "libuv")
+    ]
