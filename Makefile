@@ -8,10 +8,8 @@ ARGS ?=
 # Seconds of `make soak`, and of `make siege`.
 SOAK ?= 60
 SIEGE ?= 60
-# Minor versions of Python for `make pythons` and `make test-all`; else all there are.
+# Minor versions of Python for `make pythons`, `make test-all` and `make dist`.
 MINORS ?=
-# The Pythons that `make dist` tries the packages on.
-TRY ?= $(BIN)/python
 
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -40,10 +38,10 @@ help: ## Show this list.
 # -- environments: one stamp for the environment, one for each extra installed into it ---------------------
 
 $(BIN)/.venv:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' \
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 10))' \
 	    || { echo "gzc needs Python 3.10 or newer; '$(PYTHON)' is none. Try: make PYTHON=python3.12 ..." >&2; exit 1; }
-	@echo "==> $(VENV): a virtual environment of $$($(PYTHON) --version)"
-	@$(PYTHON) -m venv --clear $(VENV) \
+	@echo "==> $(VENV): a virtual environment of $$("$(PYTHON)" --version)"
+	@"$(PYTHON)" -m venv --clear $(VENV) \
 	    || { rm -rf $(VENV); echo "'$(PYTHON)' cannot make one (Debian: apt install python3-venv)." >&2; exit 1; }
 	@touch $@
 
@@ -64,7 +62,7 @@ pythons: ## Make the Pythons that this machine lacks, in build/pythons, out of D
 	@.ci/make-pythons $(MINORS)
 
 test-all: ## The fast tests on every other Python >= 3.10 of this machine.
-	@mine=$$($(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
+	@mine=$$("$(PYTHON)" -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
 	.ci/pythons | while read -r minor python; do \
 	    [ "$$minor" != "$$mine" ] || continue; \
 	    [[ -z "$(MINORS)" || " $(MINORS) " == *" $$minor "* ]] || continue; \
@@ -155,7 +153,10 @@ docs: $(BIN)/.extra-docs ## The documentation as web pages, in build/site; a war
 dist: $(BIN)/.extra-dist ## sdist and wheel; both must work in an empty environment, outside this folder.
 	@rm -rf dist
 	$(BIN)/python -m build
-	@for python in $(TRY); do PYTHON="$$python" .ci/check-dist dist; done
+	@[[ -n "$(MINORS)" ]] || PYTHON="$(BIN)/python" .ci/check-dist dist
+	@.ci/pythons | while read -r minor python; do \
+	    [[ " $(MINORS) " != *" $$minor "* ]] || PYTHON="$$python" .ci/check-dist dist </dev/null; \
+	done
 
 clean: ## Remove everything these targets have made, the environments too.
 	rm -rf .venv .venv-* build dist *.egg-info .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -28,7 +28,7 @@ _SPLICE_FLAGS = getattr(os, "SPLICE_F_MOVE", 0) | getattr(os, "SPLICE_F_NONBLOCK
 _NOWAIT = getattr(os, "RWF_NOWAIT", 0)
 _F_SETPIPE_SZ, _F_GETPIPE_SZ = 1031, 1032
 _FIONREAD = 0x541B
-_FICLONE = 0x40049409
+_FICLONE = getattr(fcntl, "FICLONE", 0x40049409)  # Python 3.12 has it
 
 
 def _unavailable(*_: object, **__: object) -> int:

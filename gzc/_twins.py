@@ -12,6 +12,7 @@ from typing import Any
 from . import _hub, _syscalls
 from ._classify import sink, source
 from ._config import MAX_CALL, config
+from ._disk import Storage
 from ._endpoint import End
 from ._lending import Doer, Lender
 
@@ -106,23 +107,34 @@ def copy_file_range(
 
     :returns: bytes copied, at most 8 MiB a call, 0 at end of file.
     """
-    return int(_in_pool(_syscalls.copy_file_range, src, dst, min(count, _JOB), offset_src, offset_dst))
+    ends = _from(src), _to(dst)
+    return int(_do(False, _syscalls.copy_file_range, ends, min(count, _JOB), offset_src, offset_dst))
 
 
 def ficlone(src: Any, dst: Any) -> None:
     """Make the file ``dst`` share all blocks of the file ``src``, in a thread of gzc's pool. ioctl_ficlone(2).
 
+    Positions play no part in it, nor does what an object has in its buffer.
+
+    :param dst: a file or descriptor that is open for writing.
     :raises OSError: EOPNOTSUPP, EXDEV or EINVAL where the file system cannot, and ``dst`` is as it was.
+    :raises TypeError: one of the two is no file.
     """
-    _in_pool(_syscalls.ficlone, src, dst)
-
-
-def _in_pool(call: Callable[..., Any], src: Any, dst: Any, *args: Any) -> Any:
     ends = _from(src), _to(dst)
+    for end, obj in zip(ends, (src, dst), strict=True):
+        if not isinstance(end, _Bare) and not (isinstance(end, Lender) and getattr(end, "limit", None) is None):
+            raise TypeError(f"{obj!r} is not a whole file")
+    # FUSE has no such call, and each duplicate of its files is a flush when it is closed.
+    known = any(isinstance(end, Lender) and end.storage is Storage.FUSE for end in ends)
+    _do(known, _syscalls.ficlone, ends)
+
+
+def _do(inline: bool, call: Callable[..., Any], ends: tuple[Any, Any], *args: Any) -> Any:
+    """``call`` with both descriptors, in the pool unless ``inline``; duplicates that files have lent are given back."""
     lenders = [end for end in ends if isinstance(end, Lender)]
     fds = tuple(end if isinstance(end, Lender) else end.fileno() for end in ends)
     try:
-        answer = Doer().do(False, call, fds, *args)
+        answer = Doer().do(inline, call, fds, *args)
         for lender in lenders:
             lender.take_back(wait=True)
         return answer

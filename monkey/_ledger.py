@@ -40,7 +40,7 @@ class Row:
         Import the module to patch it; else wait until somebody does.
     caller
         For what is private: the function of the same module (``"module:path"`` of another) that calls it, and must
-        mention it for us to believe that it still does.
+        mention it for us to believe that it still does. Somebody's own function in its place is believed.
     since
         The Python that brought what is replaced; in older ones there is no such row.
     """
@@ -243,11 +243,18 @@ def _check_caller(row: Row) -> None:
     if not row.caller:
         return
     module, _, path = row.caller.rpartition(":")
-    caller = _found(module or row.module, path.split("."))
+    module = module or row.module
+    caller = _found(module, path.split("."))
     names = [name for name in row.path.split(".") if name != CODE]
     called = next((name for name in names if name.startswith("_")), names[-1])
-    if called not in (mentions(inspect.unwrap(caller)) or ()):
-        raise Unknown(f"{module or row.module}.{path} does not call {called}")
+    if caller is MISSING or (_is_own(caller, module) and called not in (mentions(caller) or ())):
+        raise Unknown(f"{module}.{path} does not call {called}")
+
+
+def _is_own(function: Any, module: str) -> bool:
+    """Whether the code of ``function`` is in the file of ``module``, and not somebody's in its place."""
+    code = getattr(function, CODE, None)
+    return code is not None and code.co_filename == getattr(sys.modules[module], "__file__", None)
 
 
 def mentions(function: Any) -> set[str] | None:

@@ -1,7 +1,8 @@
 """``pathlib.Path.copy``, ``copy_into``, ``move`` and ``move_into`` of Python 3.14: a file's bytes go off the hub.
 
 They copy by ``pathlib._os.copyfileobj``: FICLONE, or copy_file_range, or sendfile, each one system call for the whole
-file, during which the hub stands still. FICLONE comes first here, too, and what it answers means what it means there.
+file, during which the hub stands still. FICLONE comes first here, too, and what it answers means what it means there;
+it moves no bytes, so neither the trace nor the tally has any.
 
 Rules of this file: mind that ``_copyfileobj``'s code runs with the globals of ``pathlib._os``.
 """
@@ -9,6 +10,7 @@ Rules of this file: mind that ``_copyfileobj``'s code runs with the globals of `
 from __future__ import annotations
 
 import errno
+import re
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -16,7 +18,7 @@ from typing import Any
 import gzc
 
 from . import _seam, _shutil
-from ._ledger import Row
+from ._ledger import Row, Unknown, mentions
 
 Copy = Callable[[Any, Any], None]
 
@@ -25,13 +27,13 @@ _original: Copy
 #: The answers of FICLONE after which pathlib copies the bytes.
 _NO_CLONE = frozenset({errno.EBADF, errno.EOPNOTSUPP, errno.ETXTBSY, errno.EXDEV})
 
-#: What ``copyfileobj`` tries; another, or somebody's own in its place, wants to see the calls.
-_WAYS = ("_ficlone", "_copy_file_range", "_sendfile")
+#: What ``copyfileobj`` tries in turn; fcopyfile(3) is macOS's.
+_TRIED = frozenset({"_ficlone", "_fcopyfile", "_copy_file_range", "_sendfile"})
 
 
 def copyfileobj(source_f: Any, target_f: Any) -> None:
     """A fresh file from a whole one below both objects; everything else is pathlib's own affair."""
-    moving = _shutil.whole(source_f, target_f) if _ways_are_its_own() else None
+    moving = _shutil.whole(source_f, target_f) if _tries_its_own() else None
     if moving is None:
         _original(source_f, target_f)
         return
@@ -41,15 +43,20 @@ def copyfileobj(source_f: Any, target_f: Any) -> None:
             return
         moved = _seam.run(moving, whole=True)
     except OSError as exc:
-        exc.filename, exc.filename2 = source_f.name, target_f.name
+        if _seam.answered(exc):
+            exc.filename, exc.filename2 = source_f.name, target_f.name
         raise
     if not moved:
         _original(source_f, target_f)
 
 
-def _ways_are_its_own() -> bool:
+def _tries_its_own() -> bool:
+    """Whether what it tries is on Linux and its own; somebody's in its place wants to see the calls."""
     names = vars(sys.modules["pathlib._os"])
-    return all(names[way] is None or getattr(names[way], "__globals__", None) is names for way in _WAYS)
+    tried = {name: names[name] for name in _TRIED}
+    return tried["_fcopyfile"] is None and all(
+        call is None or getattr(call, "__globals__", None) is names for call in tried.values()
+    )
 
 
 def _clone(source_f: Any, target_f: Any) -> bool:
@@ -59,7 +66,7 @@ def _clone(source_f: Any, target_f: Any) -> bool:
     try:
         gzc.ficlone(source_f, target_f)
     except OSError as exc:
-        if exc.errno not in _NO_CLONE:
+        if exc.errno not in _NO_CLONE or not _seam.answered(exc):
             raise
         return False
     return True
@@ -74,6 +81,9 @@ def _copyfileobj(source_f, target_f):  # type: ignore[no-untyped-def]
 def swap_copyfileobj(original: Copy) -> Copy:
     """The function whose code ``pathlib._os.copyfileobj`` gets."""
     global _original
+    new = {name for name in mentions(original) or () if re.match("_(?!_)", name)} - _TRIED
+    if new:  # whatever comes first there, we would not be asked
+        raise Unknown(f"pathlib copies by {', '.join(sorted(new))}, too")
     _original = original
     return _copyfileobj
 
@@ -81,7 +91,8 @@ def swap_copyfileobj(original: Copy) -> Copy:
 ROWS = (
     Row(
         *("pathlib._os", "copyfileobj.__code__", swap_copyfileobj),
-        knows=frozenset({"source_f", "target_f", *_WAYS, "_fcopyfile", "ETXTBSY", "EXDEV", "filename2"}),
+        knows=frozenset({"source_f", "target_f", *_TRIED, "ETXTBSY", "EXDEV", "filename2"}),
+        eager=True,
         caller="pathlib:Path._copy_from_file",
         since=(3, 14),
     ),

@@ -97,6 +97,17 @@ def run(moving: gzc.Transfer, reader: object = None, *, whole: bool = False) -> 
             moving.close()
 
 
+def answered(exc: OSError) -> bool:
+    """Whether ``exc`` is what a call of gzc's was answered, and no timeout or kill that happens to be an OSError.
+
+    That one is thrown where gevent waits, and what a signal handler raises comes out of the handler.
+    """
+    step = exc.__traceback__
+    while step is not None and step.tb_next is not None:
+        step = step.tb_next
+    return exc.errno is not None and step is not None and step.tb_frame.f_globals.get("__package__") == "gzc"
+
+
 def _timed_out(reader: object) -> None:
     """A ``makefile`` object cannot be read any more after its socket's timeout, and says so."""
     raw = reader.raw if type(reader) in (io.BufferedReader, io.BufferedRandom) else None  # type: ignore[attr-defined]

@@ -18,6 +18,7 @@ import shutil
 from collections.abc import Callable
 from functools import wraps
 from time import monotonic
+from types import BuiltinFunctionType
 from typing import Any
 
 import gzc
@@ -70,7 +71,7 @@ def swap_copyfileobj(original: Copy) -> Copy:
 _WAYS = frozenset({"_fastcopy_sendfile", "_fastcopy_copy_file_range", "_fastcopy_fcopyfile"})
 
 
-def fastcopy(original: Copy) -> Copy:
+def swap_fastcopy(original: Copy) -> Copy:
     """The replacement of ``_fastcopy_sendfile`` and ``_fastcopy_copy_file_range``: their contract, off the hub."""
     new = set(filter(re.compile("_fastcopy_").match, mentions(shutil.copyfile) or ())) - _WAYS
     if new:  # whatever comes first there, we would not be asked
@@ -85,6 +86,8 @@ def fastcopy(original: Copy) -> Copy:
         try:
             moved = _seam.run(moving, whole=True)
         except OSError as exc:
+            if not _seam.answered(exc):
+                raise
             exc.filename, exc.filename2 = fsrc.name, fdst.name
             if exc.errno == errno.ENOSPC or moving.moved:
                 raise
@@ -97,8 +100,7 @@ def fastcopy(original: Copy) -> Copy:
 
 def whole(fsrc: Any, fdst: Any) -> gzc.Transfer | None:
     """The transfer of one whole file into a fresh one; None where the original must have it."""
-    calls = (getattr(os, name, None) for name in ("sendfile", "copy_file_range"))
-    if any(call is not None and _module_of(call) not in ("posix", "gzc") for call in calls):
+    if not all(_is_the_systems(getattr(os, name, len)) for name in ("sendfile", "copy_file_range")):
         return None  # somebody has replaced it, and wants to see the calls: a mock, a tracer
     moving = _files.attempt(fsrc, fdst)
     if moving is None or not _files.fits(moving.plan):
@@ -109,8 +111,9 @@ def whole(fsrc: Any, fdst: Any) -> gzc.Transfer | None:
     return None  # the original begins at 0 wherever the objects are
 
 
-def _module_of(function: Any) -> str:
-    return str(getattr(function, "__module__", "")).partition(".")[0]
+def _is_the_systems(call: Any) -> bool:
+    """Whether it is the function in C, or the seam ``os`` in its place."""
+    return isinstance(call, BuiltinFunctionType) or getattr(call, "__globals__", {}).get("__package__") == __package__
 
 
 def socket_writer(self: Any) -> Any:
@@ -139,13 +142,13 @@ ROWS = (
         eager=True,
     ),
     Row(
-        *("shutil", "_fastcopy_sendfile", fastcopy),
+        *("shutil", "_fastcopy_sendfile", swap_fastcopy),
         knows=frozenset({"_GiveupOnFastCopy", "_USE_CP_SENDFILE", "sendfile", "ENOTSOCK", "ENOSPC", "filename2"}),
         eager=True,
         caller="copyfile",
     ),
     Row(
-        *("shutil", "_fastcopy_copy_file_range", fastcopy),
+        *("shutil", "_fastcopy_copy_file_range", swap_fastcopy),
         knows=frozenset({"_GiveupOnFastCopy", "copy_file_range", "ENOSPC", "filename2"}),
         eager=True,
         caller="copyfile",

@@ -391,15 +391,18 @@ def test_a_shape_is_not_looked_for_below_a_decorator(module: Any) -> None:
 
 
 def test_what_nobody_calls_is_not_replaced(module: Any) -> None:
-    """R15: a private function is one that its caller mentions, also below a decorator; else it reaches nothing."""
-    exec("def _private(count): ...\ndef public(count): return _private(count)", vars(module))
+    """R15: a private function is one that its caller mentions; of somebody else's caller nothing is known."""
+    library = "def _private(count): ...\ndef public(count): return _private(count)\ndef other(count): ..."
+    exec(compile(library, "toy.py", "exec"), vars(module))
+    module.__file__ = "toy.py"
     module.decorated_public = module.decorated(module.public)
+    module.decorated_other = module.decorated(module.other)
     before = image(module)
-    for caller in ("public", "decorated_public", f"{NAME}:public"):
+    for caller in ("public", "decorated_public", "decorated_other", "Target.builtin", f"{NAME}:public"):
         ledger, one = Ledger(), row("_private", caller=caller)
         assert ledger.apply(one)
         assert ledger.undo(one)
-    for caller in ("other", "gone", "Target.nothing", "gzc_no_such_module:public"):
+    for caller in ("other", "gone", "Target.gone", "gzc_no_such_module:public"):
         with pytest.raises(Unknown, match=f"{caller.rpartition(':')[2]} does not call _private"):
             Ledger().apply(row("_private", caller=caller))
     assert same(before, image(module))
@@ -407,11 +410,12 @@ def test_what_nobody_calls_is_not_replaced(module: Any) -> None:
 
 @pytest.mark.parametrize("path", ["_Private.method", "_private.__code__"])
 def test_who_is_called_is_the_first_private_name(module: Any, path: str) -> None:
-    exec(
+    library = (
         "class _Private:\n def method(self, count): ...\ndef _private(count): ...\n"
-        "def method(count): return count.method\ndef public(count): return _Private, _private",
-        vars(module),
+        "def method(count): return count.method\ndef public(count): return _Private, _private"
     )
+    exec(compile(library, "toy.py", "exec"), vars(module))
+    module.__file__ = "toy.py"
 
     def make(original: Any) -> Any:
         return lambda count: None

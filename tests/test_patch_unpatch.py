@@ -301,7 +301,7 @@ def test_an_unknown_version_of_a_target_is_skipped_with_one_warning(seam: Seam) 
             import shutil
             def copyfile(src, dst, *, follow_symlinks=True):
                 return _fastcopy_copy_file_range, _fastcopy_sendfile, _fastcopy_io_uring
-            shutil.copyfile.__code__ = copyfile.__code__
+            shutil.copyfile.__code__ = copyfile.__code__.replace(co_filename=shutil.__file__)
             """,
             "shutil.copyfile copies by _fastcopy_io_uring, too",
         ),
@@ -311,7 +311,7 @@ def test_an_unknown_version_of_a_target_is_skipped_with_one_warning(seam: Seam) 
             import shutil
             def copyfile(src, dst, *, follow_symlinks=True):
                 return copyfileobj
-            shutil.copyfile.__code__ = copyfile.__code__
+            shutil.copyfile.__code__ = copyfile.__code__.replace(co_filename=shutil.__file__)
             """,
             "shutil.copyfile does not call _fastcopy_sendfile",
         ),
@@ -319,7 +319,10 @@ def test_an_unknown_version_of_a_target_is_skipped_with_one_warning(seam: Seam) 
             "http.client",
             """
             import http.client
-            http.client.HTTPConnection.endheaders = lambda self: self._send_all_of_it()
+            def endheaders(self, message_body=None, *, encode_chunked=False):
+                self._send_all_of_it()
+            endheaders.__code__ = endheaders.__code__.replace(co_filename=http.client.__file__)
+            http.client.HTTPConnection.endheaders = endheaders
             """,
             "http.client.HTTPConnection.endheaders does not call _send_output",
         ),
@@ -342,6 +345,23 @@ def test_a_python_of_the_future_that_goes_another_way_is_skipped_with_one_warnin
                 "seam {seam} is skipped, what it would speed up goes the old way: {said}"], records.warnings()
         gzc.unpatch_all()
         same(before)
+        """
+    )
+
+
+def test_somebodys_own_function_in_place_of_a_caller_switches_nothing_off() -> None:
+    """A tracer's closure does not mention what the library's own would call, and calls it all the same."""
+    program(
+        """
+        import gevent.monkey, gzc
+        gevent.monkey.patch_all()
+        import http.client, shutil
+        headers, copyfile = http.client.HTTPConnection.endheaders, shutil.copyfile
+        http.client.HTTPConnection.endheaders = lambda self, *args, **options: headers(self, *args, **options)
+        shutil.copyfile = lambda *args, **options: copyfile(*args, **options)
+        everything()
+        assert {"http.client", "shutil"} <= set(gzc.patched())
+        assert records.warnings() == []
         """
     )
 

@@ -5,6 +5,7 @@ the file system.
 """
 
 import errno
+import json
 import os
 import pathlib
 import shutil
@@ -24,7 +25,7 @@ from gzc import _hub, _syscalls
 from ._ends import KIB, MIB, PATIENCE, Ends, error, open_fds_unchanged, payload
 from ._pairs import Scripted
 from ._program import program
-from .test_disk import Held
+from .test_disk import Held, mounted
 
 if sys.version_info < (3, 14):
     pytest.skip("Path.copy came with Python 3.14", allow_module_level=True)
@@ -206,6 +207,65 @@ def test_an_interrupted_copy_leaves_nothing_claimed(
         held.finish()
     assert film.read_bytes() == CONTENT
     assert CONTENT.startswith((tmp_path / "there").read_bytes())
+
+
+@pytest.mark.parametrize(
+    ("call", "number"),
+    [("ficlone", errno.EXDEV), ("ficlone", None), ("copy_file_range", errno.EIO), ("copy_file_range", None)],
+)
+def test_a_timeout_that_is_an_oserror_is_no_answer_of_the_kernel(
+    ends: Ends, film: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, number: int | None
+) -> None:
+    held = Held(monkeypatch, call)
+    monkeypatch.setattr(gzc.config, "disk_grace", 0.05)
+    mine = TimeoutError("mine") if number is None else OSError(number, "mine")
+    copying = ends.spawn(film.copy, tmp_path / "there")
+    held.wait_begun()
+    copying.kill(mine, timeout=PATIENCE)
+    held.finish()
+    assert copying.exception is mine
+    assert (mine.filename, mine.filename2) == (None, None)
+
+
+def test_another_way_of_copying_is_not_passed_over() -> None:
+    """R15: a `copyfileobj` of the future that tries something else first."""
+    program(
+        """
+        import gzc.monkey, pathlib._os
+        def copyfileobj(source_f, target_f):
+            _reflink_range, _ficlone, _fcopyfile, _copy_file_range, _sendfile, ETXTBSY, EXDEV, source_f.filename2
+        pathlib._os.copyfileobj.__code__ = copyfileobj.__code__
+        gzc.monkey.patch("pathlib")
+        assert gzc.patched() == ()
+        assert records.warnings() == ["seam pathlib is skipped, what it would speed up goes the old way: "
+            "pathlib copies by _reflink_range, too"], records.warnings()
+        """
+    )
+
+
+def test_the_seam_may_come_before_the_module() -> None:
+    program(
+        """
+        import sys
+        for name in [name for name in sys.modules if name.partition(".")[0] == "pathlib"]:
+            del sys.modules[name]
+        import gzc.monkey
+        gzc.monkey.patch("pathlib")
+        import pathlib
+        assert gzc.patched() == ("pathlib",), gzc.seams()
+        """
+    )
+
+
+@pytest.mark.root
+def test_fuse_has_no_flush_more_than_a_copy_by_shutil(film: Any, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Each duplicate of a descriptor is a flush when it is closed."""
+    gzc.monkey.patch("shutil")
+    with mounted(tmp_path_factory.mktemp("fuse"), "calls") as mountpoint:
+        film.copy(mountpoint / "new one")
+        shutil.copyfile(film, mountpoint / "new two")
+        calls = json.loads((mountpoint / "calls").read_text())
+    assert calls["flush /new one"] == calls["flush /new two"]
 
 
 def test_undo_gives_the_code_back() -> None:

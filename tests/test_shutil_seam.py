@@ -32,6 +32,7 @@ from ._ends import KIB, MIB, PATIENCE, Ends, error, payload
 from ._pairs import HEAD, SINKS, SOURCES, TAIL, Scripted, Taken, pipes_open
 from ._program import program
 from ._server import Folder
+from .test_disk import Held
 
 #: The original, as callable as ever: nothing is patched while this module is imported.
 STOCK = types.FunctionType(*(shutil.copyfileobj.__code__, vars(shutil), "copyfileobj", shutil.copyfileobj.__defaults__))
@@ -609,6 +610,39 @@ def test_a_first_call_that_fails_is_given_up(
     assert type(caught.value).__name__ == fate
     found = caught.value if fate == "OSError" else caught.value.args[0]
     assert (found.errno, found.filename, found.filename2) == (number, src.name, dst.name)
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC, None])
+def test_a_timeout_that_is_an_oserror_is_no_answer_of_the_kernel(
+    ends: Ends, monkeypatch: pytest.MonkeyPatch, number: int | None
+) -> None:
+    held = Held(monkeypatch, "copy_file_range")
+    monkeypatch.setattr(gzc.config, "disk_grace", 0.05)
+    mine = TimeoutError("mine") if number is None else OSError(number, "mine")
+    copying = ends.spawn(shutil.copyfile, ends.path(payload(MIB)), ends.folder / "copy")
+    held.wait_begun()
+    copying.kill(mine, timeout=PATIENCE)
+    held.finish()
+    assert copying.exception is mine
+    assert (mine.filename, mine.filename2) == (None, None)
+
+
+def test_a_tracer_around_the_system_call_sees_it(ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that has taken over even the name of the function's module."""
+    calls: list[str] = []
+    name = WAYS[-1].removeprefix("_fastcopy_")  # what comes first in this Python
+    original = getattr(os, name)
+
+    @functools.wraps(original)
+    def traced(*args: Any, **options: Any) -> Any:
+        calls.append(name)
+        return original(*args, **options)
+
+    monkeypatch.setattr(os, name, traced)
+    src, dst = ends.path(payload(MIB)), ends.folder / "copy"
+    shutil.copyfile(src, dst)
+    assert dst.read_bytes() == payload(MIB)
+    assert set(calls) == {name}
 
 
 def test_b10_a_file_system_that_answers_eagain_leaves_no_half_a_copy_behind_in_silence(

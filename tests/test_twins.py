@@ -7,6 +7,7 @@ another greenlet that goes on and ends the wait.
 # ruff: noqa: SIM115 - what is opened here is given to `Ends.keep`, which closes it
 
 import errno
+import fcntl
 import io
 import os
 import socket as native
@@ -248,6 +249,34 @@ def test_t3_the_errors_of_tee(ends: Ends) -> None:
     r3, w3 = a_pipe(ends)
     assert gzc.tee(r1, w3, 10) == 0
     assert r3.fileno() >= 0
+
+
+# -- ficlone -----------------------------------------------------------------------------------------------
+
+
+def test_ficlone_answers_as_the_system_call(ends: Ends) -> None:
+    """What it does where it can is in test_pathlib_seam."""
+    src, dst = ends.file(CONTENT), ends.file(b"", "wb")
+    natives = raised(OSError, fcntl.ioctl, dst.fileno(), 0x40049409, src.fileno())
+    for end in (itself, fd_of):
+        assert raised(OSError, gzc.ficlone, end(src), end(dst)).errno == natives.errno
+    assert dst.tell() == 0
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        lambda ends: CONTENT,
+        lambda ends: io.BytesIO(CONTENT),
+        lambda ends: ends.tcp()[0],
+        lambda ends: gzc.limit(ends.file(CONTENT), 100),
+        lambda ends: gzc.section(ends.file(CONTENT), 0, 100),
+    ],
+    ids=["bytes", "BytesIO", "socket", "limit", "section"],
+)
+def test_only_whole_files_share_their_blocks(ends: Ends, other: Callable[[Ends], Any]) -> None:
+    with pytest.raises(TypeError, match="not a whole file"):
+        gzc.ficlone(other(ends), ends.file(b"", "wb"))
 
 
 # -- copy_file_range ---------------------------------------------------------------------------------------

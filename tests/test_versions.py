@@ -4,6 +4,7 @@ Rules: nothing is downloaded here; a Python that does not exist stands for one t
 """
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -44,6 +45,16 @@ def test_what_is_here_is_not_made(bare: dict[str, str]) -> None:
     command = [ROOT / ".ci" / "make-pythons", *minors]
     done = subprocess.run(command, env=bare, capture_output=True, text=True, check=True)
     assert (done.stdout, done.stderr) == ("", "")
+
+
+def test_the_supported_pythons_are_the_same_everywhere() -> None:
+    minors = re.findall(r"Python :: (3\.\d+)$", (ROOT / "setup.cfg").read_text(), re.MULTILINE)
+    workflows = {name: (ROOT / ".github" / "workflows" / f"{name}.yml").read_text() for name in ("ci", "nightly")}
+    matrix = re.search(r"^ +python: \[(.*)\]$", workflows["ci"], re.MULTILINE)
+    assert matrix is not None
+    assert re.findall(r"3\.\d+", matrix[1]) == minors
+    assert set(re.findall(r"^ +(3\.\d+)$", workflows["nightly"], re.MULTILINE)) == set(minors)
+    assert set(re.findall(r"^ +(3\.\d+)$", workflows["ci"], re.MULTILINE)) >= {minors[0], minors[-1]}
 
 
 def test_every_combination_is_a_row(bare: dict[str, str]) -> None:
