@@ -1263,4 +1263,9 @@ MUTANTS = (
         *("gzc/monkey/_shutil.py", "    if new:  # whatever", "    if False:  # whatever"),
         *("patch_unpatch", "of_the_future"),
     ),
+    _mutant(
+        "a kill that is an OSError is no answer of a file system",
+        *("gzc/monkey/_shutil.py", "            if not _seam.answered(exc):\n                raise\n", ""),
+        *("shutil_seam", "no_answer_of"),
+    ),
 )
