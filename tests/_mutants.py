@@ -1268,4 +1268,14 @@ MUTANTS = (
         *("gzc/monkey/_shutil.py", "            if not _seam.answered(exc):\n                raise\n", ""),
         *("shutil_seam", "no_answer_of"),
     ),
+    _mutant(
+        "a Ctrl-C that Python has ignored is raised again",
+        *("gzc/cli/_stop.py", "    timer.start(_raise_again)\n", "    timer.start(int)\n"),
+        *("cli", "python_ignores"),
+    ),
+    _mutant(
+        "a Ctrl-C that is ignored stays ignored",
+        *("gzc/cli/_stop.py", "    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:\n", "    if True:\n"),
+        *("cli", "stays_ignored"),
+    ),
 )

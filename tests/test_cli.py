@@ -8,6 +8,8 @@ import re
 import signal
 import socket
 import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -63,6 +65,51 @@ def test_ctrl_c_while_a_command_waits(tmp_path: Path) -> None:
         ended = command.end(signal.SIGINT)
     assert (ended.status, ended.out) == (130, "")
     assert ended.err in ("", "gzc cp: interrupted: 0 bytes were written to /dev/null")
+
+
+IGNORED = """
+import os, signal, weakref
+import gevent
+from gzc.cli import _stop
+
+class Object:
+    pass
+
+_stop.quiet()
+_stop.heed()
+kept = Object()
+reference = weakref.ref(kept, lambda _: os.kill(os.getpid(), signal.SIGINT))
+del kept
+print("ignored", flush=True)
+try:
+    gevent.sleep(20)
+except KeyboardInterrupt:
+    print("heeded")
+gevent.sleep(2 * _stop.LOOK)  # once is enough
+print("done")
+"""
+
+
+def test_ctrl_c_that_python_ignores_is_heeded() -> None:
+    """An import has a weak reference with a callback, and what is raised in one is only printed."""
+    done = subprocess.run([sys.executable, "-c", IGNORED], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == "ignored\nheeded\ndone\n"
+    assert "KeyboardInterrupt" in done.stderr
+
+
+def test_ctrl_c_that_is_ignored_stays_ignored(tmp_path: Path) -> None:
+    """By a job in the background of a shell that has no job control, to which the terminal sends it, too."""
+    os.mkfifo(tmp_path / "fifo")
+    command = f"{sys.executable} -m gzc cp {tmp_path / 'fifo'} /dev/null & echo $!; wait $!"
+    with subprocess.Popen(["sh", "-c", command], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        number = int(process.stdout.readline())
+        with (tmp_path / "fifo").open("wb") as fifo:
+            for _ in range(5):
+                os.kill(number, signal.SIGINT)
+                time.sleep(0.1)
+            fifo.write(b"all of it")
+        assert process.wait(60) == 0
 
 
 STRUCK = """
