@@ -1278,4 +1278,9 @@ MUTANTS = (
         *("gzc/cli/_stop.py", "    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:\n", "    if True:\n"),
         *("cli", "stays_ignored"),
     ),
+    _mutant(
+        "a Ctrl-C that strikes in an import strikes later",
+        *("gzc/cli/_stop.py", "        _thread.start_new_thread(_strike_later, (_thread.get_ident(), number))\n", ""),
+        *("cli", "in_an_import"),
+    ),
 )

@@ -97,6 +97,27 @@ def test_ctrl_c_that_python_ignores_is_heeded() -> None:
     assert "KeyboardInterrupt" in done.stderr
 
 
+IMPORTING = """
+import signal, sys, time
+from gzc.cli import _stop
+_stop.heed()
+handler = signal.getsignal(signal.SIGINT)
+scope = dict(handler=handler, number=signal.SIGINT, sys=sys)
+try:
+    exec(compile("handler(number, sys._getframe())", "<frozen importlib._bootstrap>", "exec"), scope)
+    print("went on", flush=True)
+    time.sleep(20)
+except KeyboardInterrupt:
+    print("heeded")
+"""
+
+
+def test_ctrl_c_in_an_import_strikes_a_little_later() -> None:
+    """Nothing is printed, and a call that blocks is interrupted."""
+    done = subprocess.run([sys.executable, "-c", IMPORTING], capture_output=True, text=True, timeout=60, check=True)
+    assert (done.stdout, done.stderr) == ("went on\nheeded\n", "")
+
+
 def test_ctrl_c_that_is_ignored_stays_ignored(tmp_path: Path) -> None:
     """By a job in the background of a shell that has no job control, to which the terminal sends it, too."""
     os.mkfifo(tmp_path / "fifo")

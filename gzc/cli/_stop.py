@@ -5,7 +5,11 @@ Rules of this file: signals, and nothing else.
 
 from __future__ import annotations
 
+import _thread
+import _weakrefset
 import signal
+import time
+import weakref
 from collections.abc import Callable
 from types import FrameType
 
@@ -34,9 +38,21 @@ def quiet() -> None:
 _raised: list[bool] = []
 
 
+#: Where most callbacks of weak references are: Python prints what is raised there, and goes on.
+_CALLBACKS = ("<frozen importlib", weakref.__file__, _weakrefset.__file__)
+
+
 def _raise(number: int, frame: FrameType | None) -> None:
+    if frame is not None and frame.f_code.co_filename.startswith(_CALLBACKS):
+        _thread.start_new_thread(_strike_later, (_thread.get_ident(), number))
+        return
     _raised.append(True)
     signal.default_int_handler(number, frame)
+
+
+def _strike_later(thread: int, number: int) -> None:
+    time.sleep(0.002)
+    signal.pthread_kill(thread, number)
 
 
 def _raise_again() -> None:
@@ -57,7 +73,8 @@ def heed() -> None:
     One that comes after Python's last look at signals and before the loop begins to wait is noticed at the next
     event, and there may be none: 3 of 174 programs went on for ever that were interrupted when they had just begun
     to wait, under gevent alone. So the loop wakes up now and then. And one that strikes in the callback of a weak
-    reference, as each import has one, is ignored by Python: 1 of 240. It is raised once more where the loop goes on.
+    reference, as each import has one, is ignored by Python: 1 of 240. It strikes a little later, or where the loop
+    goes on.
 
     Not for somebody else's program: with a hub from the start gevent puts off what ``os.close`` closes, where it
     would be closed at once.
@@ -79,7 +96,8 @@ def between_steps() -> None:
     def interrupt(number: int, frame: FrameType | None) -> None:
         if gevent.getcurrent() is not me:
             _raise(number, frame)
-        hub.loop.run_callback(me.throw, KeyboardInterrupt)  # a transfer passes through the hub every few ms
+        else:
+            hub.loop.run_callback(me.throw, KeyboardInterrupt)  # a transfer passes through the hub every few ms
 
     _take_over(interrupt)
 
