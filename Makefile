@@ -117,7 +117,7 @@ browser: $(BIN)/.extra-test docs ## The web pages and the documentation, looked 
 	$(BIN)/python -m tests.browser $(FIGURES) $(ARGS)
 
 # One after the other, each within its bound; ARGS='soak versions' chooses, ARGS=--resume goes on with one cut short.
-nightly: $(BIN)/.extra-test ## All that takes long, with a table of what it came to (under three hours).
+nightly: $(BIN)/.extra-test ## All that takes long, with a table of what it came to (some hours).
 	@$(BIN)/python -m tests.nightly --make $(MAKE) $(ARGS)
 
 reliability: $(BIN)/.extra-test ## Take the figures that the last runs have left into docs/reliability.md.

@@ -27,8 +27,7 @@ close = monkey.get_original("os", "close")  # gevent's defers it to the hub's ne
 _SPLICE_FLAGS = getattr(os, "SPLICE_F_MOVE", 0) | getattr(os, "SPLICE_F_NONBLOCK", 0)
 _NOWAIT = getattr(os, "RWF_NOWAIT", 0)
 _F_SETPIPE_SZ, _F_GETPIPE_SZ = 1031, 1032
-_FIONREAD = 0x541B
-_FICLONE = getattr(fcntl, "FICLONE", 0x40049409)  # Python 3.12 has it
+_FIONREAD, _FICLONE = 0x541B, getattr(fcntl, "FICLONE", 0x40049409)  # the second is new in Python 3.12
 
 
 def _unavailable(*_: object, **__: object) -> int:

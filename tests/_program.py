@@ -16,6 +16,8 @@ from tempfile import gettempdir
 from textwrap import dedent
 from typing import Any
 
+import pytest
+
 #: Seconds after which a program that should take less than one is taken for hung.
 PATIENCE = 60
 
@@ -92,6 +94,25 @@ def program(code: str, *argv: str, env: dict[str, str] | None = None, prelude: s
     """Run `code` in a fresh Python with the variables `env` added; what it printed. It must end well."""
     whole = prelude + dedent(code)
     return finished([sys.executable, *argv, "-c", whole], env=env, cwd=cwd)
+
+
+def cpythons_own(seam: str, patched: bool, *modules: str) -> None:
+    """CPython's own tests in `modules` pass, with `seam` in force, or with gevent's patches alone."""
+    for module in modules:
+        pytest.importorskip(module, reason="this Python came without its test package")
+    program(
+        f"""
+        import warnings; warnings.simplefilter("ignore")
+        if {patched}:
+            import gzc; gzc.patch_all()
+            assert {seam!r} in gzc.patched()
+        else:
+            from gevent import monkey; monkey.patch_all()
+        import unittest
+        found = unittest.TextTestRunner(verbosity=0).run(unittest.defaultTestLoader.loadTestsFromNames({modules!r}))
+        assert found.wasSuccessful() and found.testsRun > 100
+        """
+    )
 
 
 def clean_environment(env: dict[str, str] | None = None) -> dict[str, str]:

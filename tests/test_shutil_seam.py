@@ -30,7 +30,7 @@ from gzc.monkey._catalog import SEAMS
 
 from ._ends import KIB, MIB, PATIENCE, Ends, error, payload
 from ._pairs import HEAD, SINKS, SOURCES, TAIL, Scripted, Taken, pipes_open
-from ._program import program
+from ._program import cpythons_own, program
 from ._server import Folder
 from .test_disk import Held
 
@@ -709,20 +709,7 @@ def test_the_hub_lives_while_a_gigabyte_is_copied(tmp_path: Path, how: str) -> N
 @pytest.mark.parametrize("patched", [True, False])
 def test_cpythons_own_tests_of_shutil(patched: bool) -> None:
     """INTEGRATIONS' acceptance suite: its zero-copy mixins put mocks in the place of os.sendfile."""
-    pytest.importorskip("test.test_shutil", reason="this Python came without its test package")
-    program(
-        f"""
-        import warnings; warnings.simplefilter("ignore")
-        if {patched}:
-            import gzc; gzc.patch_all()
-            assert "shutil" in gzc.patched()
-        else:
-            from gevent import monkey; monkey.patch_all()
-        import unittest, test.test_shutil as suite
-        found = unittest.TextTestRunner(verbosity=0).run(unittest.defaultTestLoader.loadTestsFromModule(suite))
-        assert found.wasSuccessful() and found.testsRun > 100
-        """
-    )
+    cpythons_own("shutil", patched, "test.test_shutil")
 
 
 def test_the_seam_belongs_to_the_standard_library() -> None:

@@ -12,9 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from .test_package import IN_A_TREE
+
 ROOT = Path(__file__).parent.parent
 
-pytestmark = pytest.mark.skipif(not (ROOT / ".ci").exists(), reason="not a source tree")
+pytestmark = IN_A_TREE
 
 #: All that .ci/pythons and .ci/make-pythons need before they ask for packages.
 TOOLS = ("bash", "cut", "dirname", "env", "grep", "sed", "sort")

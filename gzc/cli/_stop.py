@@ -37,7 +37,6 @@ def quiet() -> None:
 #: That a Ctrl-C was raised, and maybe ignored.
 _raised: list[bool] = []
 
-
 #: Where most callbacks of weak references are: Python prints what is raised there, and goes on.
 _CALLBACKS = ("<frozen importlib", weakref.__file__, _weakrefset.__file__)
 
