@@ -63,11 +63,11 @@ def _in_words(name: str, work: Callable[[Namespace], int], options: Namespace) -
     from ._words import said
 
     quiet()
-    heed()
     try:
-        status = work(options)
-        sys.stdout.flush()
-        return status
+        with heed():
+            status = work(options)
+            sys.stdout.flush()
+            return status
     except Failure as failure:
         say(f"gzc {name}: {failure}")
         return failure.status

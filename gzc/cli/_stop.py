@@ -5,12 +5,13 @@ Rules of this file: signals, and nothing else.
 
 from __future__ import annotations
 
-import _thread
-import _weakrefset
+import os
 import signal
-import time
-import weakref
-from collections.abc import Callable
+import sys
+from _thread import start_new_thread  # and sleep: Python's own, whatever is patched later
+from collections.abc import Iterator
+from contextlib import contextmanager
+from time import sleep
 from types import FrameType
 
 import gevent
@@ -26,63 +27,50 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 #: Seconds between two looks of an idle loop at signals.
 LOOK = 0.25
 
-_LOOKS = "_gzc_looks"
-
 
 def quiet() -> None:
     """Let a Ctrl-C that strikes in the hub reach the main greenlet without a report of the hub's own."""
     Hub.NOT_ERROR = (*Hub.NOT_ERROR, KeyboardInterrupt)
 
 
-#: That a Ctrl-C was raised, and maybe ignored.
-_raised: list[bool] = []
-
-#: Where most callbacks of weak references are: Python prints what is raised there, and goes on.
-_CALLBACKS = ("<frozen importlib", weakref.__file__, _weakrefset.__file__)
-
-
-def _raise(number: int, frame: FrameType | None) -> None:
-    if frame is not None and frame.f_code.co_filename.startswith(_CALLBACKS):
-        _thread.start_new_thread(_strike_later, (_thread.get_ident(), number))
-        return
-    _raised.append(True)
-    signal.default_int_handler(number, frame)
-
-
-def _strike_later(thread: int, number: int) -> None:
-    time.sleep(0.002)
-    signal.pthread_kill(thread, number)
-
-
-def _raise_again() -> None:
-    if _raised:
-        _raised.clear()
-        raise KeyboardInterrupt
-
-
-def _take_over(handler: Callable[[int, FrameType | None], None]) -> None:
-    """Handle SIGINT, unless it is ignored, as by the jobs that a shell runs in the background."""
-    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
-        signal.signal(signal.SIGINT, handler)
-
-
-def heed() -> None:
-    """Let the loop notice a Ctrl-C soon, whenever it strikes.
+@contextmanager
+def heed() -> Iterator[None]:
+    """Within the block a Ctrl-C ends it soon, whenever it strikes.
 
     One that comes after Python's last look at signals and before the loop begins to wait is noticed at the next
     event, and there may be none: 3 of 174 programs went on for ever that were interrupted when they had just begun
     to wait, under gevent alone. So the loop wakes up now and then. And one that strikes in the callback of a weak
-    reference, as each import has one, is ignored by Python: 1 of 240. It strikes a little later, or where the loop
-    goes on.
+    reference, as each import has one, is printed by Python and ignored: 1 of 240. It strikes again a little later.
 
     Not for somebody else's program: with a hub from the start gevent puts off what ``os.close`` closes, where it
     would be closed at once.
     """
-    hub = gevent.get_hub()
-    timer = hub.loop.timer(LOOK, LOOK, ref=False)
-    timer.start(_raise_again)
-    setattr(hub, _LOOKS, timer)
-    _take_over(_raise)
+    timer = gevent.get_hub().loop.timer(LOOK, LOOK, ref=False)
+    before = sys.unraisablehook
+
+    def ignored(unraisable: sys.UnraisableHookArgs) -> None:
+        if issubclass(unraisable.exc_type, KeyboardInterrupt):
+            start_new_thread(_strike_later, ())
+        else:
+            before(unraisable)
+
+    timer.start(_wake_up)
+    sys.unraisablehook = ignored
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before
+        timer.stop()
+        timer.close()
+
+
+def _wake_up() -> None:
+    """Nothing: Python looks at signals when it runs Python."""
+
+
+def _strike_later() -> None:
+    sleep(0.002)  # the callback is over then
+    os.kill(os.getpid(), signal.SIGINT)  # the kernel interrupts the main thread where it can
 
 
 def between_steps() -> None:
@@ -94,11 +82,12 @@ def between_steps() -> None:
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         if gevent.getcurrent() is not me:
-            _raise(number, frame)
+            signal.default_int_handler(number, frame)
         else:
             hub.loop.run_callback(me.throw, KeyboardInterrupt)  # a transfer passes through the hub every few ms
 
-    _take_over(interrupt)
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # as for jobs that a shell runs in the background
+        signal.signal(signal.SIGINT, interrupt)
 
 
 class Stop:
