@@ -109,8 +109,9 @@ siege: $(BIN)/.extra-test ## gzc serve and gzc proxy under slow, silent, hostile
 	$(BIN)/python -m tests.siege --seconds $(SIEGE) $(FIGURES) $(ARGS)
 
 # gevent's and gunicorn's oldest that setup.cfg allows and that Python can have, and their newest.
+# RESUME=--resume: rows that have passed on this very code stand.
 versions: $(BIN)/.extra-test ## The fast tests on Python 3.10 to 3.15, libev and libuv, oldest and newest gevent and gunicorn.
-	@$(BIN)/python -m tests.versions --engine $(ENGINE) $(FIGURES) $(ARGS)
+	@$(BIN)/python -m tests.versions --engine $(ENGINE) $(FIGURES) $(RESUME) $(ARGS)
 
 # Chromium is the system's (.ci/apt-nightly.txt). ARGS='--pictures docs/img' renews the pictures of the documentation.
 browser: $(BIN)/.extra-test docs ## The web pages and the documentation, looked at in headless Chromium.

@@ -85,9 +85,9 @@ def wait_fd(fd: int, direction: str) -> None:
     """Wait in the hub until ``fd`` is ready; nobody may close it meanwhile. Its flags stay as they are."""
     hub, blocking = get_hub(), os.get_blocking(fd)
     watcher = hub.loop.io(fd, _EVENT[direction])
-    if os.get_blocking(fd) is not blocking:
-        os.set_blocking(fd, blocking)  # libuv sets O_NONBLOCK on what it is to watch
     try:
+        if os.get_blocking(fd) is not blocking:
+            os.set_blocking(fd, blocking)  # libuv sets O_NONBLOCK on what it is to watch
         hub.wait(watcher)
     finally:
         watcher.close()

@@ -249,6 +249,16 @@ class Ends:
         return here, peer
 
 
+def at_rest() -> None:
+    """Let other greenlets go as far as they can without this one.
+
+    Not `gevent.idle()` alone: libuv may be idle before it has run what was spawned, and where the turn of the hub is
+    over, as after a pause of the garbage collector, a transfer waits for the next iteration before it begins.
+    """
+    for _ in range(4):
+        gevent.idle()
+
+
 class After:
     """In a script: make the real call, and raise `exc` instead of returning its result.
 

@@ -14,8 +14,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import hashlib
-import json
 import os
 import signal
 import subprocess
@@ -27,6 +25,7 @@ from typing import NamedTuple
 import psutil
 
 from . import _figures
+from ._resume import code, keep, kept
 from .reliability import FIGURES, summary
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -51,9 +50,9 @@ PARTS = {
     "fuzz": Part(40),
     "soak": Part(18, ("SOAK=600",)),
     "siege": Part(10, ("SIEGE=300",)),
-    "mutations": Part(25),
+    "mutations": Part(30),
     "conformance": Part(45),
-    "versions": Part(130),
+    "versions": Part(230),
     "coverage": Part(30),
 }
 
@@ -71,41 +70,26 @@ class Result(NamedTuple):
         return ROW.format(self.part, self.how, f"{minutes}:{seconds:02}", self.what)
 
 
-#: What decides how a part goes; not the documentation, which the figures are taken into.
-CODE = ("gzc", "monkey", "tests", "examples", "benchmarks", ".ci", "Makefile", "setup.cfg", "pyproject.toml")
-
-
-def code() -> str:
-    """A hash of the code that is run."""
-    found = hashlib.sha256()
-    for top in map(ROOT.joinpath, CODE):
-        for path in sorted(top.rglob("*")) if top.is_dir() else [top]:
-            if path.is_file() and "__pycache__" not in path.parts:
-                found.update(f"{path.relative_to(ROOT)}\n".encode() + path.read_bytes())
-    return found.hexdigest()
-
-
-def keep(result: Result, of: str) -> None:
+def keep_part(result: Result, of: str) -> None:
     """Remember that it passed on the code ``of`` that hash."""
     if result.how == "passed":
-        (LOGS / f"{result.part}.json").write_text(json.dumps({"code": of, "result": result}))
+        keep(LOGS / f"{result.part}.json", of, result)
 
 
-def kept(name: str, of: str) -> Result | None:
+def kept_part(name: str, of: str) -> Result | None:
     """What was kept of an earlier night."""
-    path = LOGS / f"{name}.json"
-    found = json.loads(path.read_text()) if path.exists() and (FIGURES / f"{name}.json").exists() else {}
-    return Result(*found["result"]) if found.get("code") == of else None
+    found = kept(LOGS / f"{name}.json", of) if (FIGURES / f"{name}.json").exists() else None
+    return Result(*found) if found else None
 
 
-def run(name: str, make: str) -> Result:
-    """Run one part to its end, or to the end of its time."""
+def run(name: str, make: str, resume: bool) -> Result:
+    """Run one part to its end, or to the end of its time; ``resume`` is for those that can."""
     part, figures, log = PARTS[name], FIGURES / f"{name}.json", LOGS / f"{name}.log"
     figures.unlink(missing_ok=True)  # those of an earlier run prove nothing
     start = time.monotonic()
     with log.open("wb") as said:
         process = subprocess.Popen(
-            [make, "--no-print-directory", name, "ARGS=", *part.variables],  # ours are not for the part
+            [make, "--no-print-directory", name, "ARGS=", f"RESUME={'--resume' if resume else ''}", *part.variables],
             cwd=ROOT,
             stdin=subprocess.DEVNULL,
             stdout=said,
@@ -154,11 +138,11 @@ def main() -> int:
     results = []
     for name in chosen:
         now = code()
-        result = kept(name, now) if options.resume else None
+        result = kept_part(name, now) if options.resume else None
         if result is None:
             print(f"==> {name}, at most {PARTS[name].minutes:g} minutes", flush=True)
-            result = run(name, options.make)
-            keep(result, now)
+            result = run(name, options.make, options.resume)
+            keep_part(result, now)
         print(result, flush=True)
         results.append(result)
     good = all(result.how == "passed" for result in results)

@@ -37,6 +37,7 @@ from ._ends import (
     PATIENCE,
     Ends,
     PlainFileObject,
+    at_rest,
     error,
     is_at,
     payload,
@@ -850,7 +851,7 @@ def test_any_order_of_reads_seeks_writes_and_copies(how: str, steps: list[tuple[
             assert file.tell() == model.tell()
             with gevent.Timeout(PATIENCE):
                 while len(peer.received) < len(expected):  # a later write would show in pages still on their way (F7)
-                    gevent.idle()
+                    at_rest()
         file.close()
         sock.close()
         assert peer.all() == expected

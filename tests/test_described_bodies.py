@@ -33,7 +33,7 @@ from gzc import _hub
 from gzc.monkey import _bodies, _seam
 from gzc.monkey._ledger import Ledger, Unknown
 
-from ._ends import KIB, PATIENCE, Ends, payload
+from ._ends import KIB, PATIENCE, Ends, at_rest, payload
 
 SIZE = 300_000
 CONTENT = payload(SIZE)
@@ -248,7 +248,7 @@ def test_counters_are_exact_after_an_interruption(ends: Ends, server: str, wrapp
         with gevent.Timeout(PATIENCE):
             while Path(file.name).stat().st_size < 200_000:
                 gevent.sleep(0.001)
-        moving.kill(gevent.GreenletExit if struck_by == "kill" else gevent.Timeout(1))
+        moving.kill(gevent.GreenletExit if struck_by == "kill" else gevent.Timeout())
     assert file.tell() == 200_000
     assert request.counted() == 200_000
     ends.spawn(lambda: request.there.sendall(CONTENT[200_000:] + NEXT))
@@ -310,7 +310,7 @@ def test_dead_client_is_told_as_by_own_reads(ends: Ends, server: str, wrapper: s
         body = SERVERS[server](request)
         stream = WRAPPERS[wrapper](body)
         reading = gevent.spawn(outcome, stream, run)
-        gevent.idle()
+        at_rest()
         request.there.setsockopt(native.SOL_SOCKET, native.SO_LINGER, b"\1\0\0\0\0\0\0\0")
         request.there.close()
         found.append((reading.get(timeout=PATIENCE), getattr(body, "failed", None)))

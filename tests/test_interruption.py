@@ -25,7 +25,7 @@ from gevent import socket as gsocket
 
 import gzc
 
-from ._ends import KIB, MIB, PATIENCE, After, Ends, Peer, Script, error, open_fds_unchanged, payload, python
+from ._ends import KIB, MIB, PATIENCE, After, Ends, Peer, Script, at_rest, error, open_fds_unchanged, payload, python
 
 CONTENT = payload(3 * MIB + 5)
 
@@ -96,7 +96,7 @@ def interrupted(ends: Ends, transfer: gzc.Transfer, until: Callable[[], object],
 
     running = ends.spawn(run)
     until()
-    gevent.idle()  # it has filled again what was taken, and waits
+    at_rest()  # it has filled again what was taken, and waits
     assert not running.dead
     running.kill(own, timeout=PATIENCE)
     assert caught == [own]
@@ -231,11 +231,9 @@ def test_an_exception_thrown_twice_tells_of_this_flight_only(ends: Ends) -> None
     seen = []
     for _ in range(2):
         transfer = gzc.Transfer(CONTENT, _stuck(ends))
-        again.start()
-        try:
+        with pytest.raises(gevent.Timeout) as caught, again:  # which closes its timer
             transfer.run()
-        except gevent.Timeout as exc:
-            assert exc is again  # noqa: PT017
+        assert caught.value is again
         assert gzc.transfers_of(again) == (transfer,)
         seen.append(transfer)
     assert seen[0] is not seen[1]
@@ -402,15 +400,14 @@ def test_a_forgotten_transfer_says_what_it_drops(ends: Ends, no_gc: None) -> Non
     sock = _stuck(ends)
     transfer = gzc.Transfer(here, sock)
     running = gevent.spawn(transfer.run)
-    gevent.idle()
+    at_rest()
     running.kill()
     assert transfer.in_flight == 1000
     del running
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         del transfer
-        gevent.idle()
-        gevent.idle()
+        at_rest()
     assert [str(w.message)[:10] for w in caught if w.category is ResourceWarning] == ["1000 bytes"]
 
 
@@ -433,7 +430,7 @@ def test_one_transfer_does_not_run_twice_at_once(ends: Ends) -> None:
     sock, peer = ends.stuck()
     transfer = gzc.Transfer(CONTENT, sock)
     running = ends.spawn(transfer.run)
-    gevent.idle()
+    at_rest()
     with pytest.raises(gzc.BusyError):
         transfer.run()
     peer.start()
@@ -445,10 +442,10 @@ def test_closing_a_running_transfer_does_not_free_its_ends(ends: Ends) -> None:
     sock, peer = ends.stuck()
     transfer = gzc.Transfer(CONTENT, sock)
     running = ends.spawn(transfer.run)
-    gevent.idle()
+    at_rest()
     with contextlib.suppress(gzc.Error):
         transfer.close()
-    gevent.idle()
+    at_rest()
     if not running.dead:
         with pytest.raises(gzc.BusyError):
             gzc.copy(b"foreign", sock)
@@ -738,7 +735,7 @@ def _abort(ends: Ends, how: str) -> "weakref.ref[gzc.Transfer]":
             transfer.run()
         else:
             running = gevent.spawn(transfer.run)
-            gevent.idle()
+            at_rest()
             running.kill()
             running.get()
     except (gevent.Timeout, OSError):
@@ -751,8 +748,7 @@ def _abort(ends: Ends, how: str) -> "weakref.ref[gzc.Transfer]":
 def test_an_aborted_transfer_is_freed_without_gc(ends: Ends, no_gc: None, how: str) -> None:
     """A cycle through the exception would keep the transfer, its ends and its pipe until gc."""
     aborted = _abort(ends, how)
-    gevent.idle()  # gevent keeps what it threw last until the next turn of its loop
-    gevent.idle()
+    at_rest()  # gevent keeps what it threw last until the next turn of its loop
     assert aborted() is None
 
 
@@ -775,17 +771,16 @@ def test_three_hundred_aborted_transfers_leave_no_descriptor(ends: Ends) -> None
         with sock, there, source, feeder:
             feeder.sendall(b"x" * 1000)
             copying = gevent.spawn(gzc.copy, source if n % 3 == 0 else file, sock if n % 2 else bytearray())
-            gevent.idle()
+            at_rest()
             copying.kill(gevent.Timeout() if n % 5 else gevent.GreenletExit)
             copying.join(PATIENCE)
 
     abort(0)
-    gevent.idle()
+    at_rest()
     with open_fds_unchanged(), warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)
         for n in range(300):
             abort(n)
         gc.collect()
-        gevent.idle()
-        gevent.idle()
+        at_rest()
     assert os.path.exists("/proc/self/fd")

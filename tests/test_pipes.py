@@ -26,7 +26,7 @@ from gevent.fileobject import FileObjectPosix
 import gzc
 from gzc import _hub, _pipe, _syscalls
 
-from ._ends import KIB, MIB, PATIENCE, Ends, error, open_fds_unchanged, payload, python
+from ._ends import KIB, MIB, PATIENCE, Ends, at_rest, error, open_fds_unchanged, payload, python
 from ._pairs import HEAD, SINKS, SOURCES, Scripted, feeding_pipe, is_fifo, pipe_peer, pipes_open, raised
 
 CONTENT = payload(MIB + 3)
@@ -75,7 +75,7 @@ def received(ends: Ends) -> bytes:
     here, there = ends.tcp()
     urgent(there)
     there.shutdown(native.SHUT_WR)
-    gevent.idle()
+    at_rest()
     got = b""
     while data := here.recv(65536):
         got += data
@@ -446,7 +446,7 @@ def test_b7_an_idle_source_does_not_hold_the_users_pipe(ends: Ends) -> None:
     sink = ends.keep(open(writer, "wb"))
     ends.keep(open(reader, "rb", 0))
     copying = ends.spawn(gzc.copy, here, sink)
-    gevent.idle()
+    at_rest()
     with pytest.raises(BlockingIOError):
         os.read(reader, 1)  # blocks for good where the pipe is held
     there.sendall(b"now")
@@ -469,7 +469,7 @@ def test_b13_between_pipes_the_right_end_is_waited_for(ends: Ends, open_: Any, b
     if blocked == "sink":
         feeding = feeding_pipe(ends, writer, (CONTENT,))
         until(lambda: not monkey.get_original("select", "select")([], [near], [], 0)[1])
-    gevent.idle()
+    at_rest()
     before = time.process_time()
     gevent.sleep(0.2)
     assert time.process_time() - before < 0.1
@@ -690,7 +690,7 @@ def test_o14_a_shared_pipe_keeps_its_flags(ends: Ends) -> None:
     source = ends.keep(open(reader, "rb"))
     before = fcntl.fcntl(shared, fcntl.F_GETFL)
     copying = ends.spawn(gzc.copy, source, sink := bytearray())
-    gevent.idle()
+    at_rest()
     assert fcntl.fcntl(shared, fcntl.F_GETFL) == before
     os.write(writer, b"x")
     os.close(writer)
@@ -866,7 +866,7 @@ def test_a_relay_that_stalls_is_not_asked_again_before_it_is_waited_for(
     with gzc.trace() as t:
         copying = ends.spawn(gzc.copy, here, sock)
         assert far.recv(2000) == b"x" * 1000
-        gevent.idle()
+        at_rest()
         assert script.calls == 3, "in, out, and EAGAIN"
         assert t.waits["splice"] == 1
         there.close()
@@ -1019,12 +1019,12 @@ def test_an_idle_copy_holds_no_pipe(ends: Ends, no_pool: None) -> None:
         here, there = ends.unix()
         sink, far = ends.unix()
         copies.append((ends.spawn(gzc.copy, here, sink), there, far))
-    gevent.idle()
+    at_rest()
     assert pipes_open() - before <= 2 * gzc.config.pool_pipes
     for n, (_, there, far) in enumerate(copies):
         there.sendall(b"%d" % n)
         assert far.recv(9) == b"%d" % n
-    gevent.idle()
+    at_rest()
     assert pipes_open() - before <= 2 * gzc.config.pool_pipes
     for copying, there, _ in copies:
         there.close()
@@ -1059,7 +1059,7 @@ def test_the_pool_can_be_switched_off(ends: Ends, monkeypatch: pytest.MonkeyPatc
             with Ends(ends.folder) as own:
                 given, taken = SOURCES["unix"](own, CONTENT, MIB), SINKS["unix"](own)
                 assert gzc.copy(given.obj, taken.obj) == len(CONTENT)
-            gevent.idle()
+            at_rest()
     assert _pipe._idle == []
 
 
@@ -1109,7 +1109,7 @@ def once(n):
     keep += [a, b]
     how = n % 4
     copying = gevent.spawn(gzc.copy, a, b) if how < 3 else gevent.spawn(gzc.tunnel, *socket_pair(keep))
-    gevent.idle()
+    at_rest()
     if how == 2:
         for end in keep:
             if isinstance(end, socket.socket):

@@ -21,7 +21,7 @@ import pytest
 import gzc
 from gzc import _pipe, _syscalls
 
-from ._ends import BEYOND_SMALL, KIB, MIB, PATIENCE, Ends, error, open_fds_unchanged, payload, python
+from ._ends import BEYOND_SMALL, KIB, MIB, PATIENCE, Ends, at_rest, error, open_fds_unchanged, payload, python
 from ._pairs import HEAD, SINKS, SOURCES, TAIL, Given, Scripted, Taken
 
 PAGE = 4096
@@ -460,12 +460,12 @@ def test_no_route_leaves_a_descriptor(ends: Ends) -> None:
                 with Ends(ends.folder) as own:
                     given, taken = make(own, CONTENT, MIB), sink(own)
                     gzc.copy(given.obj, taken.obj)
-                gevent.idle()
+                at_rest()
 
     all_pairs()  # the pool fills
     with open_fds_unchanged():
         all_pairs()
-        gevent.idle()
+        at_rest()
 
 
 def test_no_pipe_is_made_where_nothing_is_to_be_moved(ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,7 +22,7 @@ import gzc.metrics
 import gzc.wsgi
 from gzc import _stats
 
-from ._ends import MIB, PATIENCE, Ends, payload
+from ._ends import MIB, PATIENCE, Ends, at_rest, payload
 
 CONTENT = payload(3 * MIB + 5)
 
@@ -55,7 +55,7 @@ def test_a_transfer_under_way_and_how_far_it_is(ends: Ends) -> None:
     file.seek(5)
     copying = ends.spawn(gzc.copy, file, sock)
     got = len(peer.take(MIB))
-    gevent.idle()
+    at_rest()
     (one,) = gzc.running()
     assert (one.mechanism, one.source, one.sink) == ("sendfile", "regular file", "tcp socket")
     assert got <= one.moved <= one.expected == BIG - 5  # type: ignore[operator]
@@ -72,7 +72,7 @@ def test_how_much_a_socket_will_give_nobody_knows_unless_it_is_said(
 ) -> None:
     sock, _ = ends.unix()
     copying = ends.spawn(gzc.copy, sock, ends.file(mode="wb"), count)
-    gevent.idle()
+    at_rest()
     (one,) = gzc.running()
     assert (one.mechanism, one.moved, one.expected) == ("splice", 0, expected)
     copying.kill(timeout=PATIENCE)
@@ -84,7 +84,7 @@ def test_the_oldest_comes_first(ends: Ends) -> None:
     for _ in range(3):
         sock, _ = ends.unix()
         copies.append(ends.spawn(gzc.copy, sock, ends.file(mode="wb"), 10 + len(copies)))
-        gevent.idle()
+        at_rest()
     assert [one.expected for one in gzc.running()] == [10, 11, 12]
     gevent.killall(copies)
 
@@ -174,7 +174,7 @@ def test_metrics_are_the_totals(ends: Ends) -> None:
     with open("/proc/self/status", "rb") as file:
         gzc.copy(file, sock)
     waiting = ends.spawn(gzc.copy, ends.unix()[0], ends.file(mode="wb"))
-    gevent.idle()
+    at_rest()
     totals = gzc.stats()
     for name in ("bytes", "calls", "waits"):
         for mechanism, count in totals[name].items():

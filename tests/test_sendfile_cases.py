@@ -35,6 +35,7 @@ from ._ends import (
     Peer,
     Script,
     arrives,
+    at_rest,
     error,
     is_at,
     open_fds_unchanged,
@@ -321,7 +322,7 @@ def test_b4_who_comes_when_the_turn_is_over_makes_a_short_step(ends: Ends, monke
     gevent.sleep(0.002)  # into an iteration of which nothing is spent
     pairs = [ends.unix() for _ in range(3)]
     copies = [ends.spawn(gzc.copy, ends.file(payload(2 * MIB)), here) for here, _ in pairs]
-    gevent.idle()
+    at_rest()
     assert [count for _, count in script.asks[:3]] == [MIB, _from_file.BRIEF, _from_file.BRIEF]
     gevent.killall(copies)
 
@@ -427,7 +428,7 @@ def test_b16_a_greenlet_that_waits_on_the_socket_by_itself(ends: Ends, direction
     """Two who read one socket would steal each other's bytes without any error."""
     sock, _peer = ends.stuck()
     other = ends.spawn(sock.recv, 1) if direction == "reading" else ends.spawn(sock.sendall, b"x")
-    gevent.idle()
+    at_rest()
     with gzc.trace() as t, pytest.raises(gzc.BusyError):
         gzc.copy(*((sock, bytearray()) if direction == "reading" else (ends.file(CONTENT), sock)))
     assert sum(t.calls.values()) == 0
@@ -437,7 +438,7 @@ def test_b16_a_greenlet_that_waits_on_the_socket_by_itself(ends: Ends, direction
 def test_b16_two_directions_are_two_claims(ends: Ends) -> None:
     sock, peer = ends.stuck()
     copying = ends.spawn(gzc.copy, ends.file(CONTENT), sock)
-    gevent.idle()
+    at_rest()
     peer.sock.sendall(b"other way")
     assert gzc.copy(sock, sink := bytearray(), 9) == 9
     assert sink == b"other way"
@@ -575,7 +576,7 @@ def test_x7_no_call_after_the_last_byte(ends: Ends, monkeypatch: pytest.MonkeyPa
 def _close_while_waiting(ends: Ends, direction: str) -> OSError:
     sock, _peer = ends.stuck()
     copying = ends.spawn(gzc.copy, *((ends.file(CONTENT), sock) if direction == "writing" else (sock, bytearray())))
-    gevent.idle()
+    at_rest()
     assert not copying.dead
     sock.close()
     with pytest.raises(OSError, match="descriptor") as caught:
@@ -685,7 +686,7 @@ def test_g5_not_in_the_hub_itself(ends: Ends) -> None:
 
 def _reuse(number: int, ends: Ends) -> tuple[gsocket.socket, gsocket.socket]:
     """A new connection whose one end has this very number."""
-    gevent.idle()  # gevent closes a descriptor that somebody waits for in the next turn of the loop
+    at_rest()  # gevent closes a descriptor that somebody waits for in the next turn of the loop
     for _ in range(100):
         here, there = ends.unix()
         if here.fileno() == number:
@@ -701,7 +702,7 @@ def test_o15_o16_nothing_reaches_the_next_owner_of_a_number(ends: Ends, how: str
     sock, peer = ends.stuck()
     number = sock.fileno()
     copying = ends.spawn(gzc.copy, ends.file(CONTENT), sock)
-    gevent.idle()
+    at_rest()
     if how == "close":
         sock.close()
     else:
@@ -720,7 +721,7 @@ def test_o15_nothing_is_read_from_the_next_owner_of_a_files_number(ends: Ends) -
     file = ends.file(CONTENT)
     number = file.fileno()
     copying = ends.spawn(gzc.copy, file, sock)
-    gevent.idle()
+    at_rest()
     file.close()
     secret = ends.file(b"SECRET" * 100_000)
     while secret.fileno() != number:
@@ -737,7 +738,7 @@ def test_o16_nothing_is_received_from_the_next_owner_of_a_number(ends: Ends) -> 
     sock, _there = ends.unix()
     number = sock.fileno()
     copying = ends.spawn(gzc.copy, sock, sink := bytearray())
-    gevent.idle()
+    at_rest()
     sock.close()
     mine, theirs = _reuse(number, ends)
     theirs.sendall(b"SECRET")
@@ -806,7 +807,7 @@ def test_d10_the_child_does_not_go_on_with_what_the_parent_does(ends: Ends) -> N
     """D10 M19: the child's copy of the greenlet would send the same bytes a second time."""
     sock, peer = ends.stuck()
     copying = ends.spawn(gzc.copy, ends.file(CONTENT), sock)
-    gevent.idle()
+    at_rest()
     read_end, write_end = os.pipe()
 
     def child() -> int:
@@ -837,7 +838,7 @@ def test_d10_the_child_can_use_the_end_that_the_parent_claimed(ends: Ends) -> No
     sock, _peer = ends.stuck()
     file = ends.file(CONTENT)
     ends.spawn(gzc.copy, file, sock)
-    gevent.idle()
+    at_rest()
 
     def child() -> int:
         file.seek(0)
@@ -854,7 +855,7 @@ def test_l4_copies_leave_no_descriptor_behind(ends: Ends) -> None:
     ends.reading(there)
     file = ends.file(CONTENT)
     gzc.copy(file, sock)  # whatever is opened once in a process
-    gevent.idle()
+    at_rest()
     with open_fds_unchanged():
         for _ in range(50):
             file.seek(0)

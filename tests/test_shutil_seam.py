@@ -28,7 +28,7 @@ import gzc.monkey
 from gzc import _disk, _hub
 from gzc.monkey._catalog import SEAMS
 
-from ._ends import KIB, MIB, PATIENCE, Ends, error, payload
+from ._ends import KIB, MIB, PATIENCE, Ends, at_rest, error, payload
 from ._pairs import HEAD, SINKS, SOURCES, TAIL, Scripted, Taken, pipes_open
 from ._program import cpythons_own, program
 from ._server import Folder
@@ -464,7 +464,7 @@ def test_ends_in_use_go_the_old_way(ends: Ends) -> None:
     first = ends.spawn(shutil.copyfileobj, src, ends.keep(here.makefile("wb")))
     with gevent.Timeout(PATIENCE):
         while not _hub._claims:
-            gevent.idle()
+            at_rest()
     with gzc.trace() as trace:
         shutil.copyfileobj(src, dst)
     assert (dst.tell(), moved(trace)) == (MIB, {})

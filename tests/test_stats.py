@@ -14,13 +14,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import gevent
 import pytest
 
 import gzc
 from gzc import _stats
 
-from ._ends import BEYOND_SMALL, MIB, PATIENCE, Ends, payload, python
+from ._ends import BEYOND_SMALL, MIB, PATIENCE, Ends, at_rest, payload, python
 
 CONTENT = payload(3 * MIB + 5)
 
@@ -114,7 +113,7 @@ def test_a_trace_sees_what_was_moved_before_a_wait(ends: Ends) -> None:
     with gzc.trace() as t:
         copying = ends.spawn(gzc.copy, ends.file(CONTENT), sock)
         peer.take(MIB)
-        gevent.idle()
+        at_rest()
         assert t.bytes["sendfile"] >= MIB
         assert t.waits["sendfile"] >= 1
         copying.kill(timeout=PATIENCE)

@@ -23,7 +23,7 @@ from gevent import ssl as gssl
 import gzc
 from gzc import _hub, _pipe
 
-from ._ends import MIB, PATIENCE, Ends, open_fds_unchanged, payload
+from ._ends import MIB, PATIENCE, Ends, at_rest, open_fds_unchanged, payload
 from ._pairs import pipes_open, raised
 
 CONTENT = payload(2 * MIB + 1)
@@ -40,7 +40,7 @@ def ends(tmp_path: Path) -> Iterator[Ends]:
     before = greenlets()
     with Ends(tmp_path) as made:
         yield made
-    gevent.idle()
+    at_rest()
     left = dict(_hub._claims)
     _hub._claims.clear()  # the next test is not to blame
     assert left == {}
@@ -62,7 +62,7 @@ class Tunnel:
         self.client, self.a = ends.pair(one)
         self.server, self.b = ends.pair(two)
         self.running = ends.spawn(gzc.tunnel, self.a, self.b) if not options else ends.spawn(self._run, options)
-        gevent.idle()
+        at_rest()
 
     def _run(self, options: dict[str, Any]) -> tuple[int, int]:
         return gzc.tunnel(self.a, self.b, **options)
@@ -120,7 +120,7 @@ def test_d8_the_half_close_waits_for_what_is_in_the_pipe(ends: Ends, families: s
     with gevent.Timeout(PATIENCE):
         while data := tunnel.server.recv(5000):
             got += data
-            gevent.idle()
+            at_rest()
     assert got == CONTENT[:300_000]
     tunnel.server.shutdown(native.SHUT_WR)
     assert tunnel.result() == (300_000, 0)
@@ -147,8 +147,7 @@ def test_bytes_in_flight_when_an_error_ends_it_can_be_reclaimed(ends: Ends) -> N
     client, a = ends.unix()
     client.sendall(b"z" * 1000)
     running = ends.spawn(raised, OSError, gzc.tunnel, a, here)
-    gevent.idle()
-    gevent.idle()
+    at_rest()
     peer.sock.setsockopt(native.SOL_SOCKET, native.SO_LINGER, NOW)
     peer.sock.close()
     exc = running.get(timeout=PATIENCE)
@@ -268,7 +267,7 @@ def test_idle_tunnels_hold_no_pipe(ends: Ends, monkeypatch: pytest.MonkeyPatch) 
     for n, tunnel in enumerate(tunnels):
         assert tunnel.server.recv(9) == b"%d" % n
         assert tunnel.client.recv(9) == b"%d" % -n
-    gevent.idle()
+    at_rest()
     assert pipes_open() - before <= 2 * len(idle) <= 2 * gzc.config.pool_pipes
     for tunnel in tunnels:
         tunnel.client.close()
@@ -286,14 +285,14 @@ def test_many_tunnels_leave_no_descriptor(ends: Ends) -> None:
             tunnel.server.shutdown(native.SHUT_WR)
             assert own.reading(tunnel.server).all() == CONTENT[:100_000]
             assert tunnel.result() == (100_000, 0)
-        gevent.idle()
+        at_rest()
 
     once()
-    gevent.idle()
+    at_rest()
     with open_fds_unchanged():
         for _ in range(20):
             once()
-        gevent.idle()
+        at_rest()
 
 
 def test_over_tls_through_its_own_methods(

@@ -24,7 +24,7 @@ from gevent.fileobject import FileObjectPosix
 import gzc
 from gzc import _syscalls
 
-from ._ends import KIB, MIB, PATIENCE, Ends, payload, python
+from ._ends import KIB, MIB, PATIENCE, Ends, at_rest, payload, python
 from ._pairs import raised
 
 CONTENT = payload(MIB + 3)
@@ -62,7 +62,7 @@ def fill(fd: int) -> int:
 def waits(ends: Ends, call: Callable[[], int], then: Callable[[], object]) -> int:
     """What `call` answers after `then`, for which it waits in the hub and does not spin."""
     running = ends.spawn(call)
-    gevent.idle()
+    at_rest()
     before = time.process_time()
     gevent.sleep(0.05)
     assert time.process_time() - before < 0.04
@@ -117,7 +117,7 @@ def test_a_close_by_another_greenlet_ends_the_wait(ends: Ends) -> None:
     """On the owner's watcher: a private one would wake up on whoever has the number then."""
     file, (sock, _) = ends.file(CONTENT), ends.stuck()
     running = ends.spawn(raised, OSError, gzc.sendfile, sock, file, 0, 10)
-    gevent.idle()
+    at_rest()
     sock.close()
     assert running.get(timeout=PATIENCE).errno == errno.EBADF
 

@@ -8,10 +8,12 @@ import re
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
+from . import versions
 from .test_package import IN_A_TREE
 
 ROOT = Path(__file__).parent.parent
@@ -68,3 +70,28 @@ def test_every_combination_is_a_row(bare: dict[str, str]) -> None:
         for age in ("newest", "oldest")
         for loop in ("libev", "libuv")
     ]
+
+
+def test_rows_that_have_passed_stand(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A night that was cut short goes on; what failed is run again, and so is all of other code."""
+    env = versions.Environment("3.99", "newest", Path(), "1", "2")
+    ran: list[str] = []
+    outcomes = {
+        "libev": versions.Outcome(Counter(passed=3), Counter(), []),
+        "libuv": versions.Outcome(Counter(failed=1), Counter(), ["this is why"]),
+    }
+    monkeypatch.setattr(versions, "ROWS", tmp_path)
+    monkeypatch.setattr(versions, "AGES", ["newest"])
+    monkeypatch.setattr(versions, "pythons", lambda _: [("3.99", "python", "")])
+    monkeypatch.setattr(versions, "environment", lambda *_: env)
+    monkeypatch.setattr(versions, "tried", lambda _, loop, *__: (ran.append(loop), [outcomes[loop]])[1])
+    monkeypatch.setattr(versions, "code", lambda: "one")
+    monkeypatch.setattr(sys, "argv", ["versions", "--resume"])
+    assert versions.main() == 1
+    assert versions.main() == 1
+    assert ran == ["libev", "libuv", "libuv"]
+    monkeypatch.setattr(versions, "code", lambda: "another")
+    outcomes["libuv"] = outcomes["libev"]
+    assert versions.main() == 0
+    assert versions.main() == 0
+    assert ran[3:] == ["libev", "libuv"]

@@ -18,7 +18,7 @@ import pytest
 
 import gzc
 
-from ._ends import KIB, MIB, PATIENCE, Ends, payload
+from ._ends import KIB, MIB, PATIENCE, Ends, at_rest, payload
 from ._pairs import HEAD, SINKS, SOURCES, Given
 
 CONTENT = payload(MIB + 3)
@@ -134,7 +134,7 @@ def test_several_sections_of_one_file_at_once(ends: Ends) -> None:
         sock.setsockopt(native.SOL_SOCKET, native.SO_SNDBUF, 16 * KIB)
         part = gzc.section(file, n * 200_000, 200_000)
         copies.append((ends.spawn(gzc.copy, part, sock), sock, ends.peer(there)))
-    gevent.idle()
+    at_rest()
     assert not any(copying.dead for copying, *_ in copies)  # all of them wait at once
     for _, _, peer in reversed(copies):
         peer.start()
@@ -368,7 +368,7 @@ def test_claims_reach_through_wrappers(ends: Ends) -> None:
     """Two wrappers of one socket are one end."""
     here, there = ends.unix()
     first = ends.spawn(gzc.copy, gzc.limit(here, 10), one := bytearray())
-    gevent.idle()
+    at_rest()
     with pytest.raises(gzc.BusyError):
         gzc.copy(gzc.observe(here, int), bytearray())
     there.sendall(b"x" * 10)

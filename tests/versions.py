@@ -1,10 +1,11 @@
 """The fast tests on every Python that gzc supports, on either loop of gevent's: ``make versions``.
 
-    python -m tests.versions [--only 3.10 ...] [--figures FILE] [--engine FILE ...] [-- TEST ...]
+    python -m tests.versions [--only 3.10 ...] [--resume] [--figures FILE] [--engine FILE ...] [-- TEST ...]
 
 With the oldest gevent and gunicorn that setup.cfg allows and that this Python can have, and with the newest. Each
 combination is a row, with what pytest said below it where a test failed. What is asked of libuv is the engine. Tests
 that are named are run on both loops, and no others. Pythons that this machine lacks are made (.ci/make-pythons).
+With ``--resume`` rows stand that have passed on this very code.
 
 Rules of this file: the counts are those that pytest itself has written down; a combination that cannot be had is a
 row with the reason, never left out.
@@ -27,12 +28,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from . import _figures
+from ._resume import code, keep, kept
 
 ROOT = Path(__file__).resolve().parent.parent
 AGES = ("newest", "oldest")
 LOOPS = ("libev", "libuv")
 #: Seconds for one run of pytest.
-PATIENCE = 1200
+PATIENCE = 1800
+#: Where the rows that have passed are kept.
+ROWS = ROOT / "build" / "nightly" / "versions"
 ROW = "{:<7} {:<7} {:<9} {:<9} {:>7} {:>7} {:>8}   {}"
 
 
@@ -142,6 +146,12 @@ def tried(env: Environment, loop: str, engine: Sequence[str], chosen: Sequence[s
         return list(pool.map(lambda module: run(env, loop, [module]), engine))
 
 
+def told(row: dict[str, Any], seconds: float) -> None:
+    """Print a row that was run."""
+    counts = (row[name] for name in ("passed", "failed", "skipped"))
+    print(ROW.format(row["Python"], row["loop"], row["gevent"], row["gunicorn"], *counts, round(seconds)), flush=True)
+
+
 def row_of(env: Environment, loop: str, outcomes: Sequence[Outcome], seconds: float) -> dict[str, Any]:
     """A combination in figures, which is also printed."""
     row: dict[str, Any] = {"Python": env.python, "age": env.age, "loop": loop}
@@ -150,9 +160,10 @@ def row_of(env: Environment, loop: str, outcomes: Sequence[Outcome], seconds: fl
         return row | {"not run": env.why}
     tests = sum((outcome.tests for outcome in outcomes), Counter[str]())
     counts = {name: tests[name] for name in ("passed", "failed", "skipped")}
-    print(ROW.format(env.python, loop, env.gevent, env.gunicorn, *counts.values(), round(seconds)), flush=True)
     why = sum((outcome.why for outcome in outcomes), Counter[str]())
-    return row | {"gevent": env.gevent, "gunicorn": env.gunicorn, **counts, "skipped because": dict(why)}
+    row |= {"gevent": env.gevent, "gunicorn": env.gunicorn, **counts, "skipped because": dict(why)}
+    told(row, seconds)
+    return row
 
 
 def main() -> int:
@@ -161,6 +172,7 @@ def main() -> int:
     parser.add_argument("--engine", nargs="*", default=(), metavar="FILE", help="the tests of the engine, for libuv")
     parser.add_argument("--figures", type=Path, metavar="FILE", help="write there, as JSON, what was found")
     parser.add_argument("tests", nargs="*", metavar="TEST", help="for pytest, on both loops; all that are fast")
+    parser.add_argument("--resume", action="store_true", help="what has passed on this code is not run again")
     options = parser.parse_args()
     began, rows, failures = time.monotonic(), [], []
     print(ROW.format("Python", "loop", "gevent", "gunicorn", "passed", "failed", "skipped", "seconds"), flush=True)
@@ -168,9 +180,16 @@ def main() -> int:
         for age in AGES:
             env = Environment(minor, age, Path(), why=why) if why else environment(minor, base, age)
             for loop in LOOPS:
-                start = time.monotonic()
+                start, now, path = time.monotonic(), code(), ROWS / f"{minor}-{age}-{loop}.json"
+                row = kept(path, now) if options.resume and not env.why and not options.tests else None
+                if row:
+                    told(row, 0)
+                    rows.append(row)
+                    continue
                 outcomes = [] if env.why else tried(env, loop, options.engine, options.tests)
                 rows.append(row_of(env, loop, outcomes, time.monotonic() - start))
+                if outcomes and not options.tests and not any(outcome.said for outcome in outcomes):
+                    keep(path, now, rows[-1])
                 for outcome in outcomes:
                     if outcome.said:
                         print(*outcome.said, sep="\n    ", flush=True)
