@@ -231,11 +231,13 @@ def test_an_exception_thrown_twice_tells_of_this_flight_only(ends: Ends) -> None
     seen = []
     for _ in range(2):
         transfer = gzc.Transfer(CONTENT, _stuck(ends))
-        with pytest.raises(gevent.Timeout) as caught, again:  # which closes its timer
+        again.start()
+        with pytest.raises(gevent.Timeout) as caught:
             transfer.run()
         assert caught.value is again
         assert gzc.transfers_of(again) == (transfer,)
         seen.append(transfer)
+    again.close()
     assert seen[0] is not seen[1]
 
 
