@@ -52,6 +52,15 @@ def put_down(process: "subprocess.Popen[bytes] | subprocess.Popen[str]", number:
     process.wait()
 
 
+def refuses(connect: Callable[[], contextlib.AbstractContextManager[object]]) -> bool:
+    """Whether nobody listens any more. A connection that comes as the socket is closed is reset, not refused."""
+    try:
+        with connect():
+            return False
+    except (ConnectionRefusedError, ConnectionResetError, FileNotFoundError):
+        return True
+
+
 class Folder:
     """Files with reproducible random content, so that a byte out of place is seen."""
 

@@ -31,7 +31,7 @@ from ._command import GZC, Command, Peer, connected, echo, end
 from ._ends import MIB, payload
 from ._http import Client
 from ._program import PATIENCE, clean_environment
-from ._server import eventually
+from ._server import eventually, refuses
 from .test_cli_proxy import Proxy
 from .test_cli_serve import Site
 
@@ -889,17 +889,9 @@ def test_an_answer_is_whole_although_more_was_asked_for_behind_it(here: Path, en
             client.socket.sendall(b"GET /small.txt HTTP/1.1\r\nHost: x\r\n\r\n")
             if ends == "stop":
                 site.signal(signal.SIGTERM)
-                assert eventually(lambda at=site: _is_closed(at))  # type: ignore[misc]
+                assert eventually(lambda at=site: refuses(at.connect))  # type: ignore[misc]
             reply = client.rest_of_reply()
             assert (reply.complete, bytes(reply.body)) == (True, CONTENT)
-
-
-def _is_closed(site: Site) -> bool:
-    try:
-        with site.connect():
-            return False
-    except ConnectionRefusedError:
-        return True
 
 
 #: `gzc` in a process that collects no garbage, as one that has nothing to do.

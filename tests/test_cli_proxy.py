@@ -18,7 +18,7 @@ from gzc.cli import proxy
 from ._command import Command, Ended, Peer, connected, echo, end, everything, giving
 from ._ends import MIB, payload
 from ._program import PATIENCE
-from ._server import eventually
+from ._server import eventually, refuses
 
 CONTENT = payload(2 * MIB + 3)
 
@@ -170,14 +170,6 @@ def test_no_more_connections_than_the_limit(echoing: Peer) -> None:
 # -- the end -----------------------------------------------------------------------------------------------
 
 
-def _refuses(address: str) -> bool:
-    try:
-        with connected(address):
-            return False
-    except (ConnectionRefusedError, FileNotFoundError):
-        return True
-
-
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_stop_lets_tunnels_finish(echoing: Peer, number: int) -> None:
     with Proxy(echoing.address, "--grace", str(PATIENCE)) as proxy, connected(proxy.at) as client:
@@ -185,7 +177,7 @@ def test_a_stop_lets_tunnels_finish(echoing: Peer, number: int) -> None:
         assert client.recv(6, socket.MSG_WAITALL) == b"before"
         proxy.signal(number)
         proxy.err.wait_for("1 open: waiting up to")
-        assert eventually(lambda: _refuses(proxy.at))
+        assert eventually(lambda: refuses(lambda: connected(proxy.at)))
         client.sendall(b"after")
         assert client.recv(5, socket.MSG_WAITALL) == b"after"
         client.shutdown(socket.SHUT_WR)

@@ -21,7 +21,7 @@ from ._command import Command, Ended, end
 from ._ends import MIB, payload
 from ._http import Client
 from ._program import PATIENCE
-from ._server import eventually
+from ._server import eventually, refuses
 from ._strace import Strace
 
 CONTENT = payload(2 * MIB + 11)
@@ -308,14 +308,6 @@ def test_clients_that_go_in_the_middle(here: Path) -> None:
 # -- the end -----------------------------------------------------------------------------------------------
 
 
-def _refuses(site: Site) -> bool:
-    try:
-        with site.connect():
-            return False
-    except (ConnectionRefusedError, FileNotFoundError):
-        return True
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("family", ["tcp", "unix"])
@@ -330,7 +322,7 @@ def test_a_stop_lets_a_download_finish_and_waits_for_nobody_else(
         client.send("/big")
         client.head_of_reply()
         site.signal(number)
-        assert eventually(lambda: _refuses(site))
+        assert eventually(lambda: refuses(site.connect))
         assert idle.socket.recv(1) == b""
         reply = client.rest_of_reply()
         assert (reply.complete, len(reply.body)) == (True, BIG)
@@ -358,5 +350,5 @@ def test_the_second_signal_ends_it_at_once(here: Path) -> None:
         client.send("/big")
         client.head_of_reply()
         site.signal(signal.SIGINT)
-        assert eventually(lambda: _refuses(site))
+        assert eventually(lambda: refuses(site.connect))
         assert site.end(signal.SIGINT).status == 130
