@@ -35,6 +35,7 @@ METHODS = {
     _hub.WRITE: ("send", "sendall", "sendmsg", "sendto", "write", "writelines", "writeall", "writable", *_ASKED),
 }
 
+#: And what is derived of them, by C alone: ``builtin_method``, as ``FileIO.read`` is since Python 3.12.
 _BOUND = (BuiltinMethodType, MethodType)
 
 _IMMUTABLE_TYPE = 1 << 8  # Py_TPFLAGS_IMMUTABLETYPE: nobody can patch such a class
@@ -62,7 +63,7 @@ def _forwards(method: Any, inner: object, cls: type) -> bool:
         if method.__globals__.get("__name__") != cls.__module__:
             return False
         method = method.__wrapped__
-    return type(method) in _BOUND and method.__self__ is inner
+    return issubclass(type(method), _BOUND) and method.__self__ is inner
 
 
 def _made_by(cls: type, method: Any, adder: Any = None) -> bool:
@@ -138,7 +139,7 @@ class _Vouch(Generic[_E]):
         inner = getattr(obj, self.inner) if self.inner else self
         for name in names:
             method = own[name]
-            if type(method) in _BOUND and method.__self__ is inner:
+            if issubclass(type(method), _BOUND) and method.__self__ is inner:
                 continue
             # Werkzeug's range keeps there, as a flag, whether it is ``seekable``.
             if type(method) is not bool and not _forwards(method, inner, self.cls):

@@ -24,6 +24,7 @@ from typing import Any, NoReturn
 
 import gevent
 import pytest
+import trustme
 from gevent import fileobject
 from gevent import socket as gsocket
 from gevent import ssl as gssl
@@ -172,9 +173,10 @@ def test_an_override_on_the_instance_is_honoured(ends: Ends, open_: Any, wrap: A
 
 @pytest.mark.parametrize("wrap", [_upper, _upper_wrapped])
 @pytest.mark.parametrize("below", [True, False])
-def test_an_override_on_a_temporary_file_is_honoured(ends: Ends, wrap: Any, below: bool) -> None:
+@pytest.mark.parametrize("buffering", [-1, 0])
+def test_an_override_on_a_temporary_file_is_honoured(ends: Ends, wrap: Any, below: bool, buffering: int) -> None:
     """tempfile keeps delegates in the instance: they are no override, but what replaces one is (M18)."""
-    file = ends.keep(tempfile.NamedTemporaryFile())
+    file = ends.keep(tempfile.NamedTemporaryFile(buffering=buffering))
     file.write(CONTENT)
     file.seek(0)
     assert file.read(0) == b""  # the delegate is cached now
@@ -187,11 +189,16 @@ def test_an_override_on_a_temporary_file_is_honoured(ends: Ends, wrap: Any, belo
         assert received(ends, file, "userspace") == CONTENT.upper()
 
 
-def test_gevents_own_delegates_are_no_override(ends: Ends) -> None:
-    """M18: FileObjects keep bound methods of the object below in the instance."""
-    file = ends.keep(PlainFileObject(str(ends.path(CONTENT)), "rb"))
+@pytest.mark.parametrize("kind", [PlainFileObject, fileobject.FileObjectBlock], ids=["FileObject", "FileObjectBlock"])
+@pytest.mark.parametrize("bufsize", [-1, 0])
+def test_gevents_own_delegates_are_no_override(ends: Ends, kind: Any, bufsize: int) -> None:
+    """M18: FileObjects keep bound methods of the object below in the instance, of whatever type C has for them."""
+    file = ends.keep(kind(str(ends.path(CONTENT)), "rb", bufsize=bufsize))
     assert "read" in vars(file)
     assert received(ends, file, "sendfile") == CONTENT
+    sink = ends.keep(kind(str(ends.path(b"")), "wb", bufsize=bufsize))
+    assert "write" in vars(sink)
+    assert gzc.explain(ends.file(CONTENT), sink).mechanism == "copy_file_range"
 
 
 def test_an_unrolled_spooled_file_is_left_in_memory(ends: Ends) -> None:
@@ -325,7 +332,6 @@ class _Tls:
     """Two ends of a TLS connection over tcp, and what was seen on the wire between them."""
 
     def __init__(self, ends: Ends) -> None:
-        trustme = pytest.importorskip("trustme")
         authority = trustme.CA()
         server = gssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         authority.issue_cert("localhost").configure_cert(server)
