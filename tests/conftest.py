@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import trustme
 
 from gzc import _disk, _hub, _syscalls
 
@@ -75,7 +76,6 @@ def folder() -> Iterator[Folder]:
 @pytest.fixture(scope="session")
 def certificates(folder: Folder) -> tuple[ssl.SSLContext, list[str]]:
     """A client's TLS context, and gunicorn's options for a server that this client trusts."""
-    trustme = pytest.importorskip("trustme")
     authority = trustme.CA()
     issued = authority.issue_cert("localhost")
     certificate, key = folder.path / "server.pem", folder.path / "server.key"

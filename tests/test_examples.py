@@ -19,6 +19,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import gunicorn.config
 import pytest
 import requests
 
@@ -331,8 +332,7 @@ def test_gunicorn_conf_and_flask_app(tmp_path: Path) -> None:
 
 def gunicorn_options(words: list[str]) -> dict[str, object]:
     """What gunicorn itself makes of its command line."""
-    config = pytest.importorskip("gunicorn.config")
-    parsed: dict[str, object] = vars(config.Config().parser().parse_args(words))
+    parsed: dict[str, object] = vars(gunicorn.config.Config().parser().parse_args(words))
     return parsed
 
 

@@ -697,7 +697,6 @@ def test_a_row_that_replaces_something_private_says_who_calls_it() -> None:
 @pytest.mark.parametrize("one", catalogue(), ids=str)
 def test_every_row_of_the_catalogue_fits_what_is_installed_and_comes_off_again(one: Row) -> None:
     """In a ledger of its own, so whatever the process has in force must be off already."""
-    pytest.importorskip(one.module.partition(".")[0])
     owner: Any = __import__(one.module, fromlist=["_"])
     *steps, name = one.path.split(".")
     for step in steps:

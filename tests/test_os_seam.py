@@ -442,7 +442,6 @@ assert asyncio.run(main()) == content
 @pytest.mark.slow
 def test_pyftpdlib_is_not_frozen() -> None:
     """A client that reads late, and another one that is served meanwhile: both by the server's os.sendfile."""
-    pytest.importorskip("pyftpdlib")
     program(
         ON
         + """

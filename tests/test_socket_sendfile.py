@@ -33,6 +33,7 @@ from typing import Any
 
 import gevent
 import pytest
+import trustme
 from gevent import monkey
 from gevent import socket as gsocket
 from gevent import ssl as gssl
@@ -1173,7 +1174,6 @@ def test_a_subclass_that_calls_its_parents_sendfile_is_served() -> None:
 @pytest.fixture(scope="module")
 def contexts() -> tuple[Any, Any]:
     """A server's and a client's TLS context that trust each other."""
-    trustme = pytest.importorskip("trustme")
     authority = trustme.CA()
     server = gssl.SSLContext(gssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("localhost").configure_cert(server)

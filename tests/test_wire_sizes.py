@@ -107,9 +107,9 @@ def test_no_chunk_is_larger_than_servers_take(path: str) -> None:
 @pytest.fixture(scope="module")
 def uwsgi(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     """The port of a real uWSGI, as it comes."""
+    if sys.version_info >= (3, 15):
+        pytest.skip("pyuwsgi has no wheel for this Python (setup.cfg)")
     program = Path(sysconfig.get_path("scripts"), "uwsgi")
-    if not program.exists():
-        pytest.skip("pyuwsgi has no wheel for this Python")
     running = subprocess.Popen(
         [program, "--http-socket", "127.0.0.1:0", "--wsgi-file", APPS / "chunked.py", "--need-app", "--die-on-term"],
         env=clean_environment(),

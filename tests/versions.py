@@ -146,7 +146,7 @@ def tried(env: Environment, loop: str, engine: Sequence[str], chosen: Sequence[s
         return list(pool.map(lambda module: run(env, loop, [module]), engine))
 
 
-def told(row: dict[str, Any], seconds: float) -> None:
+def print_row(row: dict[str, Any], seconds: float) -> None:
     """Print a row that was run."""
     counts = (row[name] for name in ("passed", "failed", "skipped"))
     print(ROW.format(row["Python"], row["loop"], row["gevent"], row["gunicorn"], *counts, round(seconds)), flush=True)
@@ -162,7 +162,7 @@ def row_of(env: Environment, loop: str, outcomes: Sequence[Outcome], seconds: fl
     counts = {name: tests[name] for name in ("passed", "failed", "skipped")}
     why = sum((outcome.why for outcome in outcomes), Counter[str]())
     row |= {"gevent": env.gevent, "gunicorn": env.gunicorn, **counts, "skipped because": dict(why)}
-    told(row, seconds)
+    print_row(row, seconds)
     return row
 
 
@@ -182,8 +182,8 @@ def main() -> int:
             for loop in LOOPS:
                 start, now, path = time.monotonic(), code(), ROWS / f"{minor}-{age}-{loop}.json"
                 row = kept(path, now) if options.resume and not env.why and not options.tests else None
-                if row:
-                    told(row, 0)
+                if row and (row["gevent"], row["gunicorn"]) == (env.gevent, env.gunicorn):
+                    print_row(row, 0)
                     rows.append(row)
                     continue
                 outcomes = [] if env.why else tried(env, loop, options.engine, options.tests)

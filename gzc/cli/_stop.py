@@ -35,12 +35,12 @@ def quiet() -> None:
 
 @contextmanager
 def heed() -> Iterator[None]:
-    """Within the block a Ctrl-C ends it soon, whenever it strikes.
+    """A Ctrl-C ends the block soon, whenever it comes.
 
     One that comes after Python's last look at signals and before the loop begins to wait is noticed at the next
     event, and there may be none: 3 of 174 programs went on for ever that were interrupted when they had just begun
-    to wait, under gevent alone. So the loop wakes up now and then. And one that strikes in the callback of a weak
-    reference, as each import has one, is printed by Python and ignored: 1 of 240. It strikes again a little later.
+    to wait, under gevent alone. So the loop wakes up now and then. And one that comes in the callback of a weak
+    reference, as each import has one, is printed by Python and ignored: 1 of 240. It is raised again a little later.
 
     Not for somebody else's program: with a hub from the start gevent puts off what ``os.close`` closes, where it
     would be closed at once.
@@ -50,9 +50,14 @@ def heed() -> Iterator[None]:
 
     def ignored(unraisable: sys.UnraisableHookArgs) -> None:
         if issubclass(unraisable.exc_type, KeyboardInterrupt):
-            start_new_thread(_strike_later, ())
+            start_new_thread(raise_again, ())
         else:
             before(unraisable)
+
+    def raise_again() -> None:
+        sleep(0.002)  # the callback is over then
+        if sys.unraisablehook is ignored:  # and the block is not
+            os.kill(os.getpid(), signal.SIGINT)  # the kernel interrupts the main thread where it can
 
     timer.start(_wake_up)
     sys.unraisablehook = ignored
@@ -65,12 +70,7 @@ def heed() -> Iterator[None]:
 
 
 def _wake_up() -> None:
-    """Nothing: Python looks at signals when it runs Python."""
-
-
-def _strike_later() -> None:
-    sleep(0.002)  # the callback is over then
-    os.kill(os.getpid(), signal.SIGINT)  # the kernel interrupts the main thread where it can
+    """Do nothing: Python looks for signals whenever it runs Python code."""
 
 
 def between_steps() -> None:
