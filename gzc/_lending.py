@@ -138,11 +138,10 @@ class Lender:
     def lend(self) -> Duplicate | None:
         """The duplicate; None where the hub must make the call: a lock is held, or no descriptor is to be had."""
         if self._duplicate is None:
-            fd = self.fileno()
-            if self._is_locked(fd):
+            if self._is_locked(self.fileno()):
                 return None
             try:
-                self._duplicate = Duplicate(fd)
+                self._duplicate = Duplicate(self.fileno())  # asked again: others may have run meanwhile
             except OSError as exc:  # EMFILE: no reason to fail; EBADF, which the call says itself
                 if _syscalls.struck(exc):
                     raise

@@ -153,6 +153,7 @@ class ThroughPipe(Doer, Mover):
         inline = sink.swift(count)
         if not inline and self.lent_by(sink) is None:
             inline, count = True, min(count, PIECE)  # in the hub, as a lock demands, and then not for long
+            sink_fd = sink.fileno()  # asked again: others may have run meanwhile
         begin, count = sink.place(count)
         if inline:
             self.job, moved = None, pipe.give_to(sink_fd, count, begin)

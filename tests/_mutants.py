@@ -878,7 +878,7 @@ MUTANTS = (
     ),
     _mutant(
         "a file that is locked stays in the hub (R5)",
-        *("gzc/_lending.py", "if self._is_locked(fd):", "if False:"),
+        *("gzc/_lending.py", "if self._is_locked(self.fileno()):", "if False:"),
         *("open_files", "no_duplicate"),
     ),
     _mutant(
@@ -908,8 +908,13 @@ MUTANTS = (
     ),
     _mutant(
         "one duplicate a run (R7)",
-        *("gzc/_lending.py", "        if self._duplicate is None:\n            fd", "        if True:\n            fd"),
+        *("gzc/_lending.py", "        if self._duplicate is None:\n            if", "        if True:\n            if"),
         *("open_files", "fuse"),
+    ),
+    _mutant(
+        "the number of a file is asked for again after its locks (G1)",
+        *("gzc/_through_pipe.py", "            sink_fd = sink.fileno()  # asked again", "            # asked again"),
+        *("open_files", "rest_of_a_piece"),
     ),
     _mutant(
         "what came before a reset goes first (D13)",

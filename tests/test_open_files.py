@@ -30,10 +30,12 @@ from werkzeug.datastructures import FileStorage
 import gzc
 import gzc.monkey
 from gzc import _disk, _lending, _locks, _syscalls
+from gzc._pipe import Pipe
 
 from . import _fuse
 from ._ends import BEYOND_SMALL, KIB, MIB, PATIENCE, Ends, open_fds_unchanged, payload
 from ._inotify import Watch
+from ._pairs import SOURCES
 from ._program import PRELUDE
 from ._program import program as run_program
 from ._strace import Strace
@@ -176,6 +178,59 @@ def test_r5_locks_are_kept_at_either_end(
             fcntl.lockf(file, fcntl.LOCK_UN)
             fcntl.flock(file, fcntl.LOCK_UN)
             assert not held(file.name)
+
+
+@pytest.mark.parametrize("source", ["file", "tcp", "pipe", "bytes"])
+@pytest.mark.parametrize("locked", [False, True])
+def test_g1_a_file_that_is_closed_while_its_locks_are_asked_for_is_not_taken_for_another(
+    ends: Ends, monkeypatch: pytest.MonkeyPatch, locked: bool, source: str
+) -> None:
+    """On slow storage a thread asks: the number may be another file's when it answers."""
+    monkeypatch.setattr(_disk, "storage", lambda fd: _disk.Storage.REMOTE)
+    src: Any = payload(MIB) if source == "bytes" else SOURCES[source](ends, payload(MIB), MIB).obj
+    other, file, opened = ends.path(b"other"), ends.file(mode="wb", buffering=0), list[int]()
+
+    def is_locked(fd: int) -> bool:
+        if not opened and fd == number:
+            file.close()
+            opened.append(os.open(other, os.O_RDWR))
+        return locked and opened != []
+
+    number = file.fileno()
+    monkeypatch.setattr(_lending, "is_locked", is_locked)
+    with pytest.raises(ValueError, match="closed file"), gevent.Timeout(PATIENCE):
+        gzc.copy(src, file)
+    assert opened == [number], "the number is another file's"
+    os.close(number)
+    assert other.read_bytes() == b"other"
+
+
+def test_g1_the_rest_of_a_piece_does_not_go_into_another_file(ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A locked file is asked for its locks before each call; its place for the rest of a piece is known already."""
+    monkeypatch.setattr(_disk, "storage", lambda fd: _disk.Storage.REMOTE)
+    src = SOURCES["tcp"](ends, payload(MIB), MIB).obj
+    other, file, opened = ends.path(b"other"), ends.file(mode="wb", buffering=0), list[int]()
+    gives = Pipe.give_to
+
+    def give_half(pipe: Pipe, file_fd: int, count: int, where: int) -> int:
+        given.append(gives(pipe, file_fd, count // 2, where))
+        return given[-1]
+
+    def is_locked(fd: int) -> bool:
+        if given and not opened and fd == number:
+            file.close()
+            opened.append(os.open(other, os.O_RDWR))
+        return True
+
+    number, given = file.fileno(), list[int]()
+    monkeypatch.setattr(_lending, "is_locked", is_locked)
+    monkeypatch.setattr(Pipe, "give_to", give_half)
+    with pytest.raises(ValueError, match="closed file"), gevent.Timeout(PATIENCE):
+        gzc.copy(src, file)
+    assert opened == [number], "the number is another file's"
+    os.close(number)
+    assert other.read_bytes() == b"other"
+    assert len(given) == 1
 
 
 def test_r5_a_file_that_is_locked_gets_no_duplicate(ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
