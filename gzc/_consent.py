@@ -35,7 +35,7 @@ METHODS = {
     _hub.WRITE: ("send", "sendall", "sendmsg", "sendto", "write", "writelines", "writeall", "writable", *_ASKED),
 }
 
-#: And what is derived of them, by C alone: ``builtin_method``, as ``FileIO.read`` is since Python 3.12.
+#: Types of a bound method. C derives one of the first: ``builtin_method``, which ``FileIO.read`` is since Python 3.12.
 _BOUND = (BuiltinMethodType, MethodType)
 
 _IMMUTABLE_TYPE = 1 << 8  # Py_TPFLAGS_IMMUTABLETYPE: nobody can patch such a class

@@ -30,7 +30,7 @@ class Pipe:
     Each is one store after a call, so whatever strikes in between, FIONREAD says which of the two is behind.
     """
 
-    __slots__ = ("__weakref__", "calls", "capacity", "given", "reader", "taken", "user", "writer")
+    __slots__ = ("__weakref__", "_open", "calls", "capacity", "given", "reader", "taken", "user", "writer")
 
     def __init__(self) -> None:
         self.reader = self.writer = -1
@@ -39,7 +39,10 @@ class Pipe:
         self.calls = 0
         #: A token of the transfer that had it last.
         self.user: object = None
-        self.reader, self.writer = _syscalls.make_pipe()
+        #: Both, while they are open: popped to be closed, for a number closed twice may be somebody else's.
+        self._open: list[int] = []
+        _syscalls.make_pipe(self._open)
+        self.reader, self.writer = self._open
         _alive.add(self)
         self.capacity = _syscalls.resize_pipe(self.writer, config.pipe_size)
 
@@ -118,16 +121,15 @@ class Pipe:
             pieces.append(piece)
         return b"".join(pieces)
 
-    def close(self, _close: Callable[[int], None] = _syscalls.close) -> None:
+    def close(self, _close_popped: Callable[[list[int]], None] = _syscalls.close_popped) -> None:
         """Close both ends; what was in it is gone."""
-        for fd in (self.reader, self.writer):
-            if fd >= 0:
-                _close(fd)
+        while self._open:
+            _close_popped(self._open)
         self.reader = self.writer = -1
         self.given = self.taken
 
     def __del__(self) -> None:
-        if self.reader >= 0:
+        if self._open:
             self.close()
 
 

@@ -111,12 +111,12 @@ def duplicate(fd: int, into: list[int]) -> None:
     into.extend(map(os.dup, (fd,)))
 
 
-def close_popped(fds: list[int]) -> None:
+def close_popped(fds: list[int], _deque: type[deque[None]] = deque, _close: Callable[[int], None] = close) -> None:
     """Take one out of ``fds`` and close it, in one step of C code: nobody has it if a signal handler strikes.
 
     :raises IndexError: there is none.
     """
-    deque(map(close, map(list.pop, (fds,))), 0)
+    _deque(map(_close, map(list.pop, (fds,))), 0)
 
 
 def hand_over(fds: list[int], to: list[int]) -> None:
@@ -124,9 +124,9 @@ def hand_over(fds: list[int], to: list[int]) -> None:
     to.extend(map(list.pop, (fds,)))
 
 
-def make_pipe() -> tuple[int, int]:
-    """pipe2(2), non-blocking and close-on-exec: the read and the write end."""
-    return os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+def make_pipe(into: list[int]) -> None:
+    """pipe2(2), non-blocking and close-on-exec: the read and the write end, stored as in ``advance``."""
+    deque(map(into.extend, map(os.pipe2, (os.O_CLOEXEC | os.O_NONBLOCK,))), 0)
 
 
 def resize_pipe(fd: int, size: int) -> int:

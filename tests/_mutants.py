@@ -912,6 +912,13 @@ MUTANTS = (
         *("open_files", "fuse"),
     ),
     _mutant(
+        "a descriptor of a pipe is closed once, whatever strikes (M22)",
+        "gzc/_pipe.py",
+        "        while self._open:\n            _close_popped(self._open)",
+        "        for fd in tuple(self._open):\n            _close_popped([fd])",
+        *("handlers", "closed_once"),
+    ),
+    _mutant(
         "the number of a file is asked for again after its locks (G1)",
         *("gzc/_through_pipe.py", "            sink_fd = sink.fileno()  # asked again", "            # asked again"),
         *("open_files", "rest_of_a_piece"),

@@ -115,6 +115,29 @@ def test_what_a_signal_handler_raises_is_not_the_kernels_word(
             transfer.run()
 
 
+@pytest.mark.parametrize("at", [0, 1])
+def test_a_descriptor_is_closed_once(alarm: Alarm, at: int) -> None:
+    """A handler strikes between the two of a pipe: closed a second time, the number may be somebody else's."""
+    alarm(Stop())
+    pipe, real, calls = _pipe.Pipe(), _syscalls.close_popped, list[int]()
+    numbers = {pipe.reader, pipe.writer}
+
+    def strikes(fds: list[int]) -> None:
+        real(fds)
+        calls.append(1)
+        if len(calls) == at + 1:
+            signal.raise_signal(signal.SIGUSR1)
+
+    with pytest.raises(Stop):
+        pipe.close(strikes)
+    others = [os.open("/dev/null", os.O_RDONLY) for _ in range(at + 1)]
+    assert set(others) <= numbers
+    del pipe
+    for fd in others:
+        os.fstat(fd)
+        os.close(fd)
+
+
 def test_a_timeout_by_signal_is_no_want_of_descriptors(
     ends: Ends, monkeypatch: pytest.MonkeyPatch, alarm: Alarm
 ) -> None:
@@ -123,13 +146,9 @@ def test_a_timeout_by_signal_is_no_want_of_descriptors(
     monkeypatch.setattr(_pipe, "_idle", [])
     real = _syscalls.make_pipe
 
-    def strikes() -> tuple[int, int]:
-        pair = real()
-        try:
-            signal.raise_signal(signal.SIGUSR1)
-        finally:
-            for fd in pair:
-                os.close(fd)
+    def strikes(into: list[int]) -> NoReturn:
+        real(into)
+        signal.raise_signal(signal.SIGUSR1)
         raise AssertionError("the handler raises")
 
     monkeypatch.setattr(_syscalls, "make_pipe", strikes)

@@ -180,56 +180,53 @@ def test_r5_locks_are_kept_at_either_end(
             assert not held(file.name)
 
 
+class Exchanged:
+    """A file on slow storage that is closed while a thread asks for its locks; its number is another file's then."""
+
+    def __init__(self, ends: Ends, monkeypatch: pytest.MonkeyPatch, *, locked: bool) -> None:
+        monkeypatch.setattr(_disk, "storage", lambda fd: _disk.Storage.REMOTE)
+        monkeypatch.setattr(_lending, "is_locked", self._is_locked)
+        self.locked, self.is_time, self._exchanged = locked, True, False
+        self._other, self.file = ends.path(b"other"), ends.file(mode="wb", buffering=0)
+        self._number = self.file.fileno()
+
+    def _is_locked(self, fd: int) -> bool:
+        if self.is_time and not self._exchanged and fd == self._number:
+            self.file.close()
+            self._exchanged = True
+            assert os.open(self._other, os.O_RDWR) == self._number
+        return self.locked and fd == self._number
+
+    def refuses(self, source: Any) -> None:
+        """A copy of `source` to the file says that it is closed, and changes no other."""
+        with pytest.raises(ValueError, match="closed file"), gevent.Timeout(PATIENCE):
+            gzc.copy(source, self.file)
+        assert self._exchanged
+        os.close(self._number)
+        assert self._other.read_bytes() == b"other"
+
+
 @pytest.mark.parametrize("source", ["file", "tcp", "pipe", "bytes"])
 @pytest.mark.parametrize("locked", [False, True])
 def test_g1_a_file_that_is_closed_while_its_locks_are_asked_for_is_not_taken_for_another(
     ends: Ends, monkeypatch: pytest.MonkeyPatch, locked: bool, source: str
 ) -> None:
-    """On slow storage a thread asks: the number may be another file's when it answers."""
-    monkeypatch.setattr(_disk, "storage", lambda fd: _disk.Storage.REMOTE)
-    src: Any = payload(MIB) if source == "bytes" else SOURCES[source](ends, payload(MIB), MIB).obj
-    other, file, opened = ends.path(b"other"), ends.file(mode="wb", buffering=0), list[int]()
-
-    def is_locked(fd: int) -> bool:
-        if not opened and fd == number:
-            file.close()
-            opened.append(os.open(other, os.O_RDWR))
-        return locked and opened != []
-
-    number = file.fileno()
-    monkeypatch.setattr(_lending, "is_locked", is_locked)
-    with pytest.raises(ValueError, match="closed file"), gevent.Timeout(PATIENCE):
-        gzc.copy(src, file)
-    assert opened == [number], "the number is another file's"
-    os.close(number)
-    assert other.read_bytes() == b"other"
+    sink = Exchanged(ends, monkeypatch, locked=locked)
+    sink.refuses(payload(MIB) if source == "bytes" else SOURCES[source](ends, payload(MIB), MIB).obj)
 
 
 def test_g1_the_rest_of_a_piece_does_not_go_into_another_file(ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
     """A locked file is asked for its locks before each call; its place for the rest of a piece is known already."""
-    monkeypatch.setattr(_disk, "storage", lambda fd: _disk.Storage.REMOTE)
-    src = SOURCES["tcp"](ends, payload(MIB), MIB).obj
-    other, file, opened = ends.path(b"other"), ends.file(mode="wb", buffering=0), list[int]()
-    gives = Pipe.give_to
+    sink, gives, given = Exchanged(ends, monkeypatch, locked=True), Pipe.give_to, list[int]()
+    sink.is_time = False
 
     def give_half(pipe: Pipe, file_fd: int, count: int, where: int) -> int:
         given.append(gives(pipe, file_fd, count // 2, where))
+        sink.is_time = True
         return given[-1]
 
-    def is_locked(fd: int) -> bool:
-        if given and not opened and fd == number:
-            file.close()
-            opened.append(os.open(other, os.O_RDWR))
-        return True
-
-    number, given = file.fileno(), list[int]()
-    monkeypatch.setattr(_lending, "is_locked", is_locked)
     monkeypatch.setattr(Pipe, "give_to", give_half)
-    with pytest.raises(ValueError, match="closed file"), gevent.Timeout(PATIENCE):
-        gzc.copy(src, file)
-    assert opened == [number], "the number is another file's"
-    os.close(number)
-    assert other.read_bytes() == b"other"
+    sink.refuses(SOURCES["tcp"](ends, payload(MIB), MIB).obj)
     assert len(given) == 1
 
 

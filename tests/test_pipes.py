@@ -521,7 +521,8 @@ for pipe in _pipe._idle: pipe.close()
 _pipe._idle.clear()
 hoard = []
 while True:
-    fds = _syscalls.make_pipe()
+    fds = []
+    _syscalls.make_pipe(fds)
     hoard.append(fds)
     if _syscalls.resize_pipe(fds[1], 1 << 20) < 65536:
         break
