@@ -16,7 +16,7 @@ from tempfile import gettempdir
 from textwrap import dedent
 from typing import Any
 
-import pytest
+from ._lacks import cpythons_tests
 
 #: Seconds after which a program that should take less than one is taken for hung.
 PATIENCE = 60
@@ -98,8 +98,7 @@ def program(code: str, *argv: str, env: dict[str, str] | None = None, prelude: s
 
 def cpythons_own(seam: str, patched: bool, *modules: str) -> None:
     """CPython's own tests in `modules` pass, with `seam` in force, or with gevent's patches alone."""
-    for module in modules:
-        pytest.importorskip(module, reason="this Python came without its test package")
+    cpythons_tests()
     program(
         f"""
         import warnings; warnings.simplefilter("ignore")
@@ -143,6 +142,7 @@ monkey.patch_all()
 import gzc
 gzc.patch_all()
 import importlib, json
+
 root, module, name, arguments = sys.argv[1:]
 sys.path.insert(0, root)  # after gzc, which is the installed one
 getattr(importlib.import_module(module), name).inside(**json.loads(arguments))

@@ -11,8 +11,7 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
-import pytest
-
+from ._lacks import lacking, strace
 from ._server import PATIENCE, Log
 
 USER_SPACE = (
@@ -51,13 +50,10 @@ class Strace:
         return self.bytes(*USER_SPACE)
 
     def __enter__(self) -> "Strace":
-        strace = shutil.which("strace")
-        if strace is None:
-            pytest.skip("strace is not installed")
         self._output = Path(tempfile.mkdtemp(prefix="gzc-strace-"), "calls")
         names = ",".join(f"?{name}" for name in self.returned)
         self._process = subprocess.Popen(
-            [strace, "-f", "-s", "0", "-e", f"trace={names}", "-o", str(self._output), "-p", str(self._pid)],
+            [strace(), "-f", "-s", "0", "-e", f"trace={names}", "-o", str(self._output), "-p", str(self._pid)],
             stdin=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
         )
@@ -68,7 +64,7 @@ class Strace:
         except AssertionError:
             self._end()
             if any("not permitted" in line or "denied" in line for line in log.lines):
-                pytest.skip(f"strace may not attach here: {log.lines}")
+                lacking(f"strace may not attach here: {log.lines}")
             raise
         return self
 

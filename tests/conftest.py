@@ -14,6 +14,7 @@ from gzc import _disk, _hub, _syscalls
 
 from . import _figures
 from ._ends import Ends
+from ._lacks import lacking
 from ._server import Folder
 
 _PROCESS = os.getpid()
@@ -28,6 +29,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     _figures.register(config)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("root") and os.geteuid():
+        lacking("needs root")
 
 
 def pytest_runtest_makereport() -> None:

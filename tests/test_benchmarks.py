@@ -22,7 +22,6 @@ def _run(*arguments: str) -> tuple[dict[str, Any], str]:
     return json.loads(Path(arguments[-1]).read_text()), done.stdout
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the calls that are compared are Linux's")
 def test_transfers_report_every_contender_of_every_pair(tmp_path: Path) -> None:
     """Rows, ratios, geometric means, and what made them: machine, kernel, versions, command."""
     rows = ("SendFile file→unix (disk)", "Splice tcp→unix 64 KiB", "Pipe pipe→pipe 64 KiB", "CopyFileRange file→file")
@@ -49,7 +48,6 @@ def test_transfers_report_every_contender_of_every_pair(tmp_path: Path) -> None:
     assert re.fullmatch(network, found["conditions"]["network"])
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the calls that are compared are Linux's")
 @pytest.mark.parametrize("name", ["readers", "fairness", "proxy", "growth", "http"])
 def test_each_other_benchmark_runs(tmp_path: Path, name: str) -> None:
     """One or two rows of each, with all their contenders."""

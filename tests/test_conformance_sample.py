@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from ._lacks import lacking
 from .conformance._compare import Comparison, compare
 from .conformance._run import run
 from .conformance._suites import Suite, Unavailable
@@ -26,7 +27,7 @@ def compared() -> Comparison:
     try:
         return compare(SUITE, SUITE.prepare())
     except Unavailable as why:
-        pytest.skip(str(why))
+        lacking(str(why))
 
 
 @pytest.mark.slow

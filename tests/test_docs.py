@@ -23,6 +23,7 @@ import gzc
 from gzc import _config, cli
 from gzc.monkey._catalog import SEAMS
 
+from ._lacks import IN_A_TREE
 from ._program import finished
 from .test_examples import gunicorn_options
 
@@ -31,7 +32,7 @@ PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")
     (ROOT / "docs").rglob("*.md")
 )
 
-pytestmark = pytest.mark.skipif(not (ROOT / "docs").exists(), reason="the tests stand alone, without their tree")
+pytestmark = IN_A_TREE
 
 #: What the blocks of the README take for granted. Its readers see comments, in an editor.
 README_STAGE = """

@@ -14,7 +14,6 @@ import os
 import pty
 import socket as native
 import struct
-import subprocess
 import tempfile
 import tty
 from collections.abc import Callable, Iterator
@@ -39,6 +38,7 @@ from ._ends import (
     payload,
     python,
 )
+from ._lacks import tmpfs
 
 
 @contextlib.contextmanager
@@ -412,19 +412,8 @@ def test_a_listening_socket_is_no_sink(ends: Ends) -> None:
 @pytest.fixture
 def tiny_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 64 KiB."""
-    if os.geteuid() != 0:
-        pytest.skip("needs root to mount a tmpfs")
-    folder = tmp_path / "tiny"
-    folder.mkdir()
-    done = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)], capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        pytest.skip(f"cannot mount a tmpfs: {done.stderr}")
-    try:
+    with tmpfs(tmp_path / "tiny", "64k") as folder:
         yield folder
-    finally:
-        subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
 @pytest.mark.root

@@ -24,6 +24,7 @@ import pytest
 import requests
 
 from ._ends import payload
+from ._lacks import IN_A_TREE, privileged, tool
 from ._program import clean_environment, finished
 from ._server import Log, eventually
 from ._strace import Strace
@@ -32,7 +33,7 @@ EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 PATIENCE = 30
 MIB = 1 << 20
 
-pytestmark = pytest.mark.skipif(not EXAMPLES.exists(), reason="the tests stand alone, without their tree")
+pytestmark = IN_A_TREE
 
 
 class Example:
@@ -371,18 +372,11 @@ def test_containerfile() -> None:
 
 @pytest.mark.slow
 @pytest.mark.root
-@pytest.mark.skipif(not shutil.which("haproxy"), reason="haproxy is not installed")
 @pytest.mark.parametrize("options", [(), ("--cut",)], ids=["killed", "cut off"])
 def test_haproxy_failover(options: tuple[str, ...]) -> None:
     """failover.py and haproxy.cfg: one of three hosts goes, every byte of every download is compared."""
-    probe = subprocess.run(
-        ["unshare", "--net", "--mount", "--pid", "--fork", "--mount-proc", "true"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if probe.returncode != 0:
-        pytest.skip(f"no network namespaces for us here: {probe.stderr.strip()}")
+    tool("haproxy")
+    privileged("unshare", "--net", "--mount", "--pid", "--fork", "--mount-proc", "true")
     told = finished([sys.executable, EXAMPLES / "haproxy" / "failover.py", *options])
     assert "12 of 12 are whole: 603979776 bytes compared" in told
     assert re.search(r"^[1-9]\d* were resumed by Range on another host$", told, re.MULTILINE)

@@ -12,7 +12,6 @@ import gzip
 import hashlib
 import http.client
 import json
-import shutil
 import ssl
 import subprocess
 from collections.abc import Iterator
@@ -24,6 +23,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ._http import Client, Reply
+from ._lacks import tool
 from ._server import Folder, Gunicorn, eventually
 
 KIB, MIB = 1 << 10, 1 << 20
@@ -899,7 +899,6 @@ def test_requests(server: Gunicorn, folder: Folder) -> None:
         assert same(resumed.content, content[1_000_000:])
 
 
-@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 def test_curl_resumes(server: Gunicorn, folder: Folder, tmp_path: Path) -> None:
     """curl takes up a broken download where it ended, and uses one connection for two files."""
     assert isinstance(server.address, tuple)
@@ -908,7 +907,7 @@ def test_curl_resumes(server: Gunicorn, folder: Folder, tmp_path: Path) -> None:
     part = tmp_path / "part"
     part.write_bytes(content[: 5 * MIB + 1])
     second = tmp_path / "second"
-    curl = ["curl", "--silent", "--show-error", "--fail"]
+    curl = [tool("curl"), "--silent", "--show-error", "--fail"]
     subprocess.run([*curl, "-C", "-", "-o", str(part), f"{root}/file/{name}"], check=True, timeout=60)
     assert same(part.read_bytes(), content)
     urls = [f"{root}/file/{name}", "-o", str(second), f"{root}/bare/plain?name={name}"]

@@ -16,6 +16,7 @@ import gzc
 from gzc import _classify, _config, _movers, _routes, _syscalls
 
 from ._ends import python
+from ._lacks import IN_A_TREE
 from ._mutants import MUTANTS, Mutant
 
 ENGINE = Path(inspect.getfile(gzc)).parent
@@ -234,6 +235,20 @@ def test_every_timeout_closes_its_timer(path: Path) -> None:
     assert [found for function in functions for found in _unclosed(function)] == []
 
 
+def test_what_a_machine_lacks_is_said_in_one_place() -> None:
+    """A skip hides a failure where it is asked for by whoever happens to need something."""
+    asks = {"skip", "importorskip", "xfail"}
+    found = {
+        path.name
+        for path in (ROOT / "tests").glob("*.py")
+        for node in ast.walk(_parse(path))
+        if isinstance(node, ast.Attribute)
+        and node.attr in asks
+        and ast.unparse(node.value) in ("pytest", "pytest.mark")
+    }
+    assert found == {"_lacks.py"}
+
+
 # -- the table ---------------------------------------------------------------------------------------------
 
 
@@ -334,7 +349,7 @@ def test_asking_for_a_known_type_is_a_row() -> None:
     assert _classify.source.__module__ == "gzc._classify"
 
 
-@pytest.mark.skipif(not (ROOT / "gzc").exists(), reason="the tests stand alone, without their tree")
+@IN_A_TREE
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
 def test_each_remedy_that_a_mutant_takes_away_is_where_it_says(mutant: Mutant) -> None:
     """Code that moves on would leave ``make mutations`` with rows that prove nothing until the next night."""

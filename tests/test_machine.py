@@ -11,7 +11,6 @@ import errno
 import fcntl
 import os
 import platform
-import shutil
 import socket as native
 import subprocess
 import tracemalloc
@@ -26,6 +25,7 @@ import gzc
 from gzc import _pipe, _syscalls
 
 from ._ends import MIB, PATIENCE, Ends, Script, arrives, payload, python
+from ._lacks import lacking, privileged, tmpfs
 from ._pairs import SINKS, SOURCES, Scripted, raised
 
 CONTENT = payload(MIB + 5)
@@ -105,11 +105,11 @@ print("ok")
 def test_c5_c6_l16_a_sandbox_that_forbids_a_call_is_asked_once(mechanism: str, name: str) -> None:
     """C5, C6, L16: a seccomp filter, as Docker's; the call is not made again, and the plan says why."""
     if platform.machine() not in NUMBERS:
-        pytest.skip(f"no table of system calls for {platform.machine()}")
+        lacking(f"no table of system calls for {platform.machine()}")
     arch, numbers = NUMBERS[platform.machine()]
     said = python(SANDBOX, mechanism, numbers[mechanism], arch, getattr(errno, name))
     if said.startswith("no seccomp"):
-        pytest.skip(said)
+        lacking(said)
     assert said == "ok\n"
 
 
@@ -274,12 +274,7 @@ def test_c6_an_immutable_file_is_eperm_and_latches_nothing(ends: Ends, latches: 
     """C6: chattr +i on an open file; the error is the file's, and the next file goes the fast way."""
     path = ends.path()
     sink: Any = ends.keep(open(path, "wb"))
-    chattr = shutil.which("chattr")
-    if chattr is None or os.geteuid():
-        pytest.skip("needs chattr and root")
-    done = subprocess.run([chattr, "+i", str(path)], capture_output=True, text=True, check=False)
-    if done.returncode:
-        pytest.skip(f"no immutable files here: {done.stderr}")
+    privileged("chattr", "+i", path)
     try:
         given: Any = CONTENT if source == "bytes" else SOURCES[source](ends, CONTENT, MIB).obj
         exc = raised(OSError, gzc.copy, given, sink)
@@ -291,7 +286,7 @@ def test_c6_an_immutable_file_is_eperm_and_latches_nothing(ends: Ends, latches: 
             assert taken == CONTENT[: len(taken)]
             assert taken
     finally:
-        subprocess.run([chattr, "-i", str(path)], check=True)
+        subprocess.run(["chattr", "-i", path], check=True)
     assert path.read_bytes() == b""
     assert not latches
     with gzc.trace() as t:
@@ -315,16 +310,7 @@ def test_c6_a_sealed_memory_file_is_eperm(ends: Ends, latches: dict[str, str], s
 @pytest.mark.root
 def test_a_read_only_file_system_is_erofs_before_anything(ends: Ends, tmp_path: Path) -> None:
     """A file opened before its file system became read-only cannot be made here; opening one says EROFS itself."""
-    if os.geteuid():
-        pytest.skip("needs root to mount a tmpfs")
-    folder = tmp_path / "read-only"
-    folder.mkdir()
-    done = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(folder)], capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        pytest.skip(f"cannot mount a tmpfs: {done.stderr}")
-    try:
+    with tmpfs(tmp_path / "read-only", "4m") as folder:
         (folder / "file").write_bytes(CONTENT)
         subprocess.run(["mount", "-o", "remount,ro", str(folder)], check=True)
         exc = raised(OSError, open, folder / "file", "r+b")
@@ -332,8 +318,6 @@ def test_a_read_only_file_system_is_erofs_before_anything(ends: Ends, tmp_path: 
         with open(folder / "file", "rb") as source, gzc.trace() as t:
             assert gzc.copy(source, ends.file(mode="wb")) == len(CONTENT)
         assert t.bytes["userspace"] == 0
-    finally:
-        subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
 # -- pipes and numbers -----------------------------------------------------------------------------------------------

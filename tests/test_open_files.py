@@ -35,6 +35,7 @@ from gzc._pipe import Pipe
 from . import _fuse
 from ._ends import BEYOND_SMALL, KIB, MIB, PATIENCE, Ends, open_fds_unchanged, payload
 from ._inotify import Watch
+from ._lacks import other_file_system
 from ._pairs import SOURCES
 from ._program import PRELUDE
 from ._program import program as run_program
@@ -71,10 +72,7 @@ def seams() -> Iterator[None]:
 @pytest.fixture
 def elsewhere(tmp_path: Path) -> Iterator[Path]:
     """A folder on another file system."""
-    memory = Path("/dev/shm")
-    if not memory.is_dir() or memory.stat().st_dev == tmp_path.stat().st_dev:
-        pytest.skip("no second file system")
-    with tempfile.TemporaryDirectory(dir=memory) as folder:
+    with tempfile.TemporaryDirectory(dir=other_file_system(tmp_path)) as folder:
         yield Path(folder)
 
 

@@ -16,13 +16,13 @@ from pathlib import Path
 
 import pytest
 
+from ._lacks import IN_A_TREE
 from ._program import PRELUDE, clean_environment, finished
 
 ROOT = Path(__file__).resolve().parent.parent
 #: Seconds for pip to install something, which is seconds on a quiet machine.
 PATIENCE = 250
 pytestmark = pytest.mark.timeout(2 * PATIENCE)
-IN_A_TREE = pytest.mark.skipif(not (ROOT / "setup.cfg").exists(), reason="the tests stand alone, without their tree")
 NOT_SOURCE = shutil.ignore_patterns(
     *(".git", ".venv*", "venv", "build", "dist", "*.egg-info", "__pycache__", "*.pyc", ".*_cache", ".hypothesis"),
     ".coverage*",

@@ -23,12 +23,13 @@ import gzc.monkey
 from gzc import _hub, _syscalls
 
 from ._ends import KIB, MIB, PATIENCE, Ends, error, open_fds_unchanged, payload
+from ._lacks import lacking, privileged, tool
 from ._pairs import Scripted
 from ._program import cpythons_own, program
 from .test_disk import Held, mounted
 
 if sys.version_info < (3, 14):
-    pytest.skip("Path.copy came with Python 3.14", allow_module_level=True)
+    lacking("Path.copy came with Python 3.14", module=True)
 
 _os: Any = getattr(pathlib, "_os", None)
 
@@ -287,11 +288,9 @@ def cow(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     with image.open("wb") as file:
         file.truncate(320 * MIB)
     # .ci/apt.txt has the programs, and mount(8) loads the kernel's module.
-    if os.geteuid() or shutil.which(f"mkfs.{kind}") is None:
-        pytest.skip(f"to mount {kind} needs root and mkfs.{kind}")
-    subprocess.run([f"mkfs.{kind}", "-q", image], check=True, capture_output=True)
+    subprocess.run([tool(f"mkfs.{kind}"), "-q", image], check=True, capture_output=True)
     (folder / "mounted").mkdir()
-    subprocess.run(["mount", "-o", "loop", image, folder / "mounted"], check=True)
+    privileged("mount", "-o", "loop", image, folder / "mounted")
     yield folder / "mounted"
     subprocess.run(["umount", folder / "mounted"], check=True)
 

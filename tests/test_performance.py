@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 
+from ._lacks import IN_A_TREE, lacking
+
 ROOT = Path(__file__).resolve().parent.parent
 
 if not (ROOT / "benchmarks").exists():
-    pytest.skip("the tests stand alone, without their tree", allow_module_level=True)
+    lacking(IN_A_TREE.kwargs["reason"], module=True)
 
 
 def _benchmarks() -> None:

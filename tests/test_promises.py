@@ -6,6 +6,7 @@ measured: a hub that is held is another client that gets no answer.
 """
 
 import contextlib
+import importlib.util
 import json
 import socket
 import threading
@@ -26,6 +27,7 @@ from gzc.monkey import _gunicorn_worker, _promises, _turns, _wsgi
 
 from ._ends import PATIENCE, Ends
 from ._http import Client
+from ._lacks import lacking
 from ._server import STOCK, Folder, Gunicorn, Script
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
@@ -468,8 +470,9 @@ def test_r1_over_http2_nothing_is_taken_beyond_the_promise(
     served: Callable[..., Any], method: str, wrapped: bool
 ) -> None:
     """There the worker iterates file wrappers, too; the stream is ended, and the connection goes on."""
-    http2 = pytest.importorskip("gunicorn.http2.response")
-    errors = pytest.importorskip("gunicorn.http2.errors")
+    if importlib.util.find_spec("gunicorn.http2") is None:
+        lacking("this gunicorn has no HTTP/2")
+    http2, errors = (importlib.import_module(f"gunicorn.http2.{name}") for name in ("response", "errors"))
     stream = _Stream()
     response = http2.HTTP2Response(_Asking(method), None, Config(), stream, 1)
     with Path("/dev/zero").open("rb") as zero, pytest.raises(errors.HTTP2StreamError, match="promised"):

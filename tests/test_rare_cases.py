@@ -22,6 +22,7 @@ from gevent.fileobject import FileObject
 import gzc
 
 from ._ends import PATIENCE, Ends, payload, python
+from ._lacks import lacking, opened_direct
 from ._pairs import AHEAD
 
 KIB, MIB = 1 << 10, 1 << 20
@@ -70,7 +71,7 @@ def test_f19_multipath_tcp(ends: Ends) -> None:
         listener = ends.keep(gsocket.socket(native.AF_INET, native.SOCK_STREAM, protocol))
         there = ends.keep(gsocket.socket(native.AF_INET, native.SOCK_STREAM, protocol))
     except OSError as exc:
-        pytest.skip(f"this kernel has no MPTCP: {exc}")
+        lacking(f"this kernel has no MPTCP: {exc}")
     listener.bind(("127.0.0.1", 0))
     listener.listen()
     there.connect(listener.getsockname())
@@ -141,10 +142,7 @@ def test_a_terminal_in_non_blocking_mode_is_offered_again_only_what_it_did_not_t
 def test_f13_a_file_opened_with_o_direct_is_written_by_its_own_method(ends: Ends, buffering: int) -> None:
     """F13: no call of the kernel takes its odd lengths, either; whole blocks at an even address go by `write`."""
     path = ends.path(b"")
-    try:
-        fd = os.open(path, os.O_WRONLY | os.O_DIRECT)
-    except OSError as exc:
-        pytest.skip(f"this file system has no O_DIRECT: {exc}")
+    fd = opened_direct(path, os.O_WRONLY)
     target = ends.keep(open(fd, "wb", buffering))  # noqa: SIM115
     plan = gzc.explain(ends.file(payload(MIB)), target)
     assert plan.mechanism == "userspace"

@@ -15,14 +15,13 @@ import pytest
 import gzc
 
 from ._ends import Ends, payload
+from ._lacks import IN_A_TREE
 from ._program import finished
 from .test_docs import ROOT, program
 
 PAGE = ROOT / "docs" / "wrappers.md"
 EXAMPLE = ROOT / "examples" / "own_reader.py"
 DUNDERS = {"__gzc_source__": "source", "__gzc_sink__": "sink"}
-
-in_a_tree = pytest.mark.skipif(not PAGE.exists(), reason="the tests stand alone, without their tree")
 
 
 class Registering(ast.NodeTransformer):
@@ -63,7 +62,7 @@ def rewritten(code: str, how: Any) -> tuple[str, int]:
     return ast.unparse(ast.fix_missing_locations(changed)), how.rewritten
 
 
-@in_a_tree
+@IN_A_TREE
 def test_every_example_of_the_page_runs_both_ways(tmp_path: Path) -> None:
     """R14."""
     code = program(PAGE)
@@ -75,7 +74,7 @@ def test_every_example_of_the_page_runs_both_ways(tmp_path: Path) -> None:
     assert len(printed) == 1, printed
 
 
-@in_a_tree
+@IN_A_TREE
 def test_the_example_runs_both_ways(tmp_path: Path) -> None:
     """R14."""
     registering, registered = rewritten(EXAMPLE.read_text(), Registering())

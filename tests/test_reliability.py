@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 
 from . import _figures, reliability
+from ._lacks import IN_A_TREE
 
 ROOT = Path(__file__).resolve().parent.parent
 
-pytestmark = pytest.mark.skipif(not (ROOT / "docs").exists(), reason="the tests stand alone, without their tree")
+pytestmark = IN_A_TREE
 
 
 def test_the_page_is_what_the_figures_say() -> None:

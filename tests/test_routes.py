@@ -22,6 +22,7 @@ import gzc
 from gzc import _pipe, _syscalls
 
 from ._ends import BEYOND_SMALL, KIB, MIB, PATIENCE, Ends, at_rest, error, open_fds_unchanged, payload, python
+from ._lacks import other_file_system, tmpfs
 from ._pairs import HEAD, SINKS, SOURCES, TAIL, Given, Scripted, Taken
 
 PAGE = 4096
@@ -168,9 +169,7 @@ def test_c1_files_of_size_zero_in_proc(ends: Ends, path: str) -> None:
 
 def test_c2_exdev_between_two_file_systems(ends: Ends, tmp_path: Path) -> None:
     """C2: EXDEV is no matter of the process: the next pair on one file system goes the fast way again."""
-    memory = Path("/dev/shm")
-    if not memory.is_dir() or memory.stat().st_dev == tmp_path.stat().st_dev:
-        pytest.skip("no second file system")
+    memory = other_file_system(tmp_path)
     src = ends.file(CONTENT)
     path = memory / f"gzc-test-{os.getpid()}"
     try:
@@ -309,14 +308,7 @@ def test_c21_efbig_comes_with_the_exact_count(ends: Ends, disabled: str) -> None
 @pytest.mark.parametrize("source", ["file", "unix", "pipe", "bytes"])
 def test_c21_enospc_comes_with_the_exact_count(ends: Ends, tmp_path: Path, source: str) -> None:
     """C21: a file system of 64 KiB."""
-    mountpoint = tmp_path / "tiny"
-    mountpoint.mkdir()
-    if (
-        os.geteuid()
-        or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "none", mountpoint], check=False).returncode
-    ):
-        pytest.skip("a mount needs root")
-    try:
+    with tmpfs(tmp_path / "tiny", "64k") as mountpoint:
         src = CONTENT if source == "bytes" else SOURCES[source](ends, CONTENT, MIB).obj
         with (mountpoint / "file").open("wb") as dst:
             transfer = gzc.Transfer(src, dst)
@@ -329,8 +321,6 @@ def test_c21_enospc_comes_with_the_exact_count(ends: Ends, tmp_path: Path, sourc
         taken = transfer.in_flight
         assert bool(taken) == (source in ("unix", "pipe"))
         assert transfer.reclaim() == CONTENT[64 * KIB :][:taken]
-    finally:
-        subprocess.run(["umount", mountpoint], check=True)
 
 
 # -- beyond 4 GiB ------------------------------------------------------------------------------------------

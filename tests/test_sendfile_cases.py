@@ -41,6 +41,7 @@ from ._ends import (
     open_fds_unchanged,
     payload,
 )
+from ._lacks import opened_direct
 
 CONTENT = payload(2 * MIB + 3)
 
@@ -191,10 +192,7 @@ def test_f13_a_file_opened_with_o_direct_is_read_by_whole_blocks(
 ) -> None:
     """F13: sendfile would answer EINVAL at the first odd length, and Python's own read at an odd address."""
     path = ends.path(CONTENT)
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_DIRECT)
-    except OSError as exc:
-        pytest.skip(f"this file system has no O_DIRECT: {exc}")
+    fd = opened_direct(path, os.O_RDONLY)
     file = ends.keep(open(fd, "rb", buffering))
     file.seek(start)
     sock, there = ends.unix()
@@ -210,10 +208,7 @@ def test_f13_a_file_opened_with_o_direct_is_read_by_whole_blocks(
 
 def test_f13_a_file_opened_with_o_direct_is_written_by_its_own_write(ends: Ends) -> None:
     """F13: whole blocks from aligned memory are its owner's affair, and what it says of them is passed on."""
-    try:
-        fd = os.open(ends.path(), os.O_WRONLY | os.O_DIRECT)
-    except OSError as exc:
-        pytest.skip(f"this file system has no O_DIRECT: {exc}")
+    fd = opened_direct(ends.path(), os.O_WRONLY)
     file = ends.keep(open(fd, "wb", 0))
     plan = gzc.explain(ends.file(CONTENT), file)
     assert (plan.mechanism, plan.sink.kind) == ("userspace", gzc.Kind.OPAQUE)

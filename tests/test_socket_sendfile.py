@@ -9,7 +9,6 @@ wrong one. How many bytes a socket took is known from outside: its peer stops re
 import bz2
 import errno
 import gzip
-import importlib.util
 import io
 import itertools
 import logging
@@ -44,6 +43,7 @@ from hypothesis import strategies as st
 import gzc
 
 from ._ends import PlainFileObject
+from ._lacks import cpythons_tests
 from ._program import clean_environment
 
 KIB, MIB = 1 << 10, 1 << 20
@@ -1327,12 +1327,7 @@ DRIVER = """
 
 def test_cpythons_own_tests_of_sendfile_pass(tmp_path: Path) -> None:
     """`test.test_socket` of this very interpreter. What fails with gevent alone may fail; here nothing did."""
-    try:
-        found = importlib.util.find_spec("test.test_socket")
-    except ImportError:
-        found = None
-    if found is None:
-        pytest.skip("this Python has no test.test_socket")
+    cpythons_tests()
     script = tmp_path / "driver.py"
     script.write_text(dedent(DRIVER))
 

@@ -8,8 +8,6 @@ import io
 import json
 import logging
 import re
-import shutil
-import subprocess
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,6 +18,7 @@ import gzc
 from gzc import _stats
 
 from ._ends import BEYOND_SMALL, MIB, PATIENCE, Ends, at_rest, payload, python
+from ._lacks import strace
 
 CONTENT = payload(3 * MIB + 5)
 
@@ -60,21 +59,10 @@ print(json.dumps([gzc.stats(), {"calls": t.calls, "bytes": t.bytes, "waits": t.w
 """
 
 
-@pytest.fixture(scope="module")
-def strace() -> str:
-    found = shutil.which("strace")
-    if found is None:
-        pytest.skip("strace is not installed")
-    done = subprocess.run([found, "-o", "/dev/null", "true"], capture_output=True, text=True, check=False)
-    if done.returncode:
-        pytest.skip(f"strace may not trace here: {done.stderr}")
-    return found
-
-
-def test_the_counts_agree_with_strace(strace: str, tmp_path: Path) -> None:
+def test_the_counts_agree_with_strace(tmp_path: Path) -> None:
     """A call answered EAGAIN counts as a call; bytes count once."""
     log = tmp_path / "calls"
-    printed = python(TRACED, prefix=(strace, "-f", "-qq", "-e", "trace=sendfile", "-o", str(log)))
+    printed = python(TRACED, prefix=(strace(), "-f", "-qq", "-e", "trace=sendfile", "-o", str(log)))
     stats, trace = json.loads(printed)
     calls = [line for line in log.read_text().splitlines() if "sendfile(" in line and "sendfile(-1" not in line]
     results = [re.search(r"= (-?\d+)(?: (E\w+))?", line) for line in calls]

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from . import versions
-from .test_package import IN_A_TREE
+from ._lacks import IN_A_TREE
 
 ROOT = Path(__file__).parent.parent
 

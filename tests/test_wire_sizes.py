@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 
+from ._lacks import lacking
 from ._program import clean_environment, patched
 from ._server import Log
 from .test_disk import mounted
@@ -108,7 +109,7 @@ def test_no_chunk_is_larger_than_servers_take(path: str) -> None:
 def uwsgi(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     """The port of a real uWSGI, as it comes."""
     if sys.version_info >= (3, 15):
-        pytest.skip("pyuwsgi has no wheel for this Python (setup.cfg)")
+        lacking("pyuwsgi has no wheel for this Python (setup.cfg)")
     program = Path(sysconfig.get_path("scripts"), "uwsgi")
     running = subprocess.Popen(
         [program, "--http-socket", "127.0.0.1:0", "--wsgi-file", APPS / "chunked.py", "--need-app", "--die-on-term"],
