@@ -17,10 +17,9 @@ import gevent
 from gevent import socket as gsocket
 
 import gzc
-from gzc import _hub
-from gzc.monkey import _seam
 
 from ._ends import PATIENCE
+from ._inside import _hub, _seam
 
 KIB, MIB = 1 << 10, 1 << 20
 SMALL = 32 * KIB  # gzc.config.small as it comes

@@ -24,7 +24,7 @@ import pytest
 from gevent import socket as gsocket
 from gevent.fileobject import FileObjectBlock, FileObjectPosix
 
-from gzc import _lending, _pipe, _syscalls
+from ._inside import _lending, _pipe, _syscalls, resolved
 
 PATIENCE = 20.0  # seconds until a hang is a failure
 KIB, MIB = 1 << 10, 1 << 20
@@ -343,7 +343,7 @@ def error(number: int) -> OSError:
 def python(code: str, *args: object, env: Mapping[str, str] | None = None, prefix: tuple[str, ...] = ()) -> str:
     """What `code` prints in a Python of its own."""
     done = subprocess.run(
-        [*prefix, sys.executable, "-c", code, *map(str, args)],
+        [*prefix, sys.executable, "-c", resolved(code), *map(str, args)],
         capture_output=True,
         text=True,
         timeout=PATIENCE * 3,

@@ -18,10 +18,9 @@ import pytest
 from gevent import socket as gsocket
 from gevent.fileobject import FileObjectPosix
 
-from gzc import _syscalls
-
 from ._ends import MIB, After, Ends, Peer
 from ._figures import count as counted
+from ._inside import _syscalls
 
 HEAD, TAIL = b"head\n", b"END"
 AHEAD = max(io.DEFAULT_BUFFER_SIZE, 8192)  # what a buffered object may have read ahead

@@ -18,6 +18,8 @@ from typing import Any
 
 import pytest
 
+from ._inside import resolved
+
 #: Seconds after which a program that should take less than one is taken for hung.
 PATIENCE = 60
 
@@ -92,7 +94,7 @@ def download(size=300_000):
 
 def program(code: str, *argv: str, env: dict[str, str] | None = None, prelude: str = PRELUDE, cwd: str = "") -> str:
     """Run `code` in a fresh Python with the variables `env` added; what it printed. It must end well."""
-    whole = prelude + dedent(code)
+    whole = resolved(prelude + dedent(code))
     return finished([sys.executable, *argv, "-c", whole], env=env, cwd=cwd)
 
 

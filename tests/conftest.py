@@ -10,10 +10,9 @@ from pathlib import Path
 import pytest
 import trustme
 
-from gzc import _disk, _hub, _syscalls
-
 from . import _figures
 from ._ends import Ends
+from ._inside import _disk, _hub, _syscalls
 from ._server import Folder
 
 _PROCESS = os.getpid()

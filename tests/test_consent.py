@@ -30,8 +30,6 @@ from gevent import socket as gsocket
 from gevent import ssl as gssl
 
 import gzc
-from gzc import _consent
-from gzc._endpoint import Sink, Source
 
 from ._ends import (
     MIB,
@@ -39,6 +37,7 @@ from ._ends import (
     Ends,
     PlainFileObject,
 )
+from ._inside import HOMES, _consent
 from ._pairs import AHEAD
 from ._program import finished
 
@@ -616,8 +615,8 @@ def test_classes_made_by_the_request_are_not_kept_for_ever() -> None:
 
 
 def test_a_description_that_does_not_say_how_says_so() -> None:
-    source = type("Described", (Source,), {"kind": gzc.Kind.OPAQUE})(object())
-    sink = type("Described", (Sink,), {"kind": gzc.Kind.OPAQUE})(object())
+    source = type("Described", (gzc.Source,), {"kind": gzc.Kind.OPAQUE})(object())
+    sink = type("Described", (gzc.Sink,), {"kind": gzc.Kind.OPAQUE})(object())
     with pytest.raises(TypeError, match="does not say how to be read"):
         gzc.copy(source, bytearray())
     with pytest.raises(TypeError, match="does not say how to be written"):
@@ -643,7 +642,7 @@ def test_a_class_that_was_patched_before_gzc_was_loaded(tmp_path: Path, owner: s
             "import gevent.socket, gevent.fileobject, socket, tempfile, sys\n"
             f"traced = getattr({owner}, {method!r}, None)\n{patch}\n"
             "import gzc\n"
-            "assert 'gzc._consent' not in sys.modules\n"
+            f"assert {HOMES['_consent']!r} not in sys.modules\n"
             "gzc.patch_all(stdlib=False)\n"
             f"described = gzc.source({end})\n"
             f"assert (described.kind is gzc.Kind.OPAQUE) is {patched}, described\n"

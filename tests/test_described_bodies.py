@@ -29,11 +29,9 @@ from werkzeug import wsgi as werkzeug_wsgi
 from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 
 import gzc
-from gzc import _hub
-from gzc.monkey import _bodies, _seam
-from gzc.monkey._ledger import Ledger, Unknown
 
 from ._ends import KIB, PATIENCE, Ends, at_rest, payload
+from ._inside import Ledger, Unknown, _bodies, _hub, _seam
 
 SIZE = 300_000
 CONTENT = payload(SIZE)

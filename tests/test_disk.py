@@ -32,11 +32,11 @@ from gevent import monkey
 from gevent.threadpool import ThreadPool
 
 import gzc
-from gzc import _disk, _file_sinks, _stats, _syscalls
 
 from . import _fuse
 from ._ends import MIB, PATIENCE, Ends, PlainFileObject, Ticker, arrives, open_fds_unchanged, payload
 from ._figures import count as counted
+from ._inside import _disk, _file_sinks, _stats, _syscalls
 from ._pairs import HEAD, SINKS, SOURCES, Scripted, raised
 
 CONTENT = _fuse.content()

@@ -27,7 +27,6 @@ from gevent import fileobject
 from gevent import socket as gsocket
 
 import gzc
-from gzc._config import Config
 
 from ._ends import (
     KIB,
@@ -39,6 +38,7 @@ from ._ends import (
     payload,
     python,
 )
+from ._inside import Config
 
 
 @contextlib.contextmanager

@@ -19,10 +19,10 @@ import pytest
 from gevent import socket as gsocket
 
 import gzc
-from gzc import _disk, _from_file, _hub, _movers, _pipe, _syscalls
 
 from ._ends import KIB, PATIENCE, Ends, payload
 from ._figures import count as counted
+from ._inside import _disk, _from_file, _hub, _movers, _pipe, _syscalls
 from ._pairs import HEAD, SINKS, SOURCES
 
 CONTENT = payload(600 * KIB + 7)

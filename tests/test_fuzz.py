@@ -25,11 +25,11 @@ from hypothesis import HealthCheck, Phase, given, note, settings
 from hypothesis import strategies as st
 
 import gzc
-from gzc import _disk, _hub, _pipe, _syscalls
 
 from ._ends import KIB, Ends, descriptors_are, own_descriptors, payload
 from ._figures import count as counted
 from ._fuzz_ends import SINKS, SOURCES, FileSource, SocketSink
+from ._inside import _disk, _hub, _pipe, _syscalls
 from ._pairs import raised
 
 NIGHTLY = os.environ.get("HYPOTHESIS_PROFILE") == "nightly"

@@ -18,11 +18,11 @@ from hypothesis import given, note
 from hypothesis import strategies as st
 
 import gzc
-from gzc import _hub, _pipe, _syscalls
 
 from ._ends import KIB, Ends, descriptors_are, own_descriptors, payload
 from ._figures import count as counted
 from ._fuzz_ends import _pair, _reset, _send_now
+from ._inside import _hub, _pipe, _syscalls
 from .test_fuzz import NIGHTLY, PATIENCE, PROFILE, SIZES
 
 SIDES = st.integers(0, 1)

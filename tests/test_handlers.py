@@ -15,9 +15,9 @@ import gevent
 import pytest
 
 import gzc
-from gzc import _hub, _pipe, _syscalls
 
 from ._ends import MIB, PATIENCE, Ends, payload, python
+from ._inside import _hub, _pipe, _syscalls
 from ._pairs import HEAD, SINKS, SOURCES, raised
 
 CONTENT = payload(MIB + 3)

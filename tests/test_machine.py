@@ -23,9 +23,9 @@ import pytest
 from gevent import ssl as gssl
 
 import gzc
-from gzc import _pipe, _syscalls
 
 from ._ends import MIB, PATIENCE, Ends, Script, arrives, payload, python
+from ._inside import _pipe, _syscalls
 from ._pairs import SINKS, SOURCES, Scripted, raised
 
 CONTENT = payload(MIB + 5)
@@ -43,7 +43,7 @@ import ctypes, errno, os, struct, sys, tempfile
 import gevent.socket, gzc
 for name in gzc.__all__:
     getattr(gzc, name)
-from gzc import _syscalls
+from inside import _syscalls
 mechanism, number, arch, answer = sys.argv[1], *map(int, sys.argv[2:])
 
 def forbid():
@@ -190,7 +190,7 @@ def test_c18_the_kill_switch_in_the_environment(disable: str, file: str, unix: s
 FULL = """
 import errno, os, resource, sys, tempfile
 import gevent.socket, gzc
-from gzc import _disk
+from inside import _disk
 for name in gzc.__all__:
     getattr(gzc, name)
 content = os.urandom(1 << 20)

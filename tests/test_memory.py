@@ -18,9 +18,9 @@ import gevent
 import pytest
 
 import gzc
-from gzc import _disk, _memory
 
 from ._ends import KIB, MIB, PATIENCE, Ends, arrives, payload
+from ._inside import _disk, _memory
 
 SIZE = 64 * MIB
 #: Far more than the blocks, pipes and peers of a copy need, and far less than one copy of the whole.

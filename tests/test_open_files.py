@@ -29,12 +29,11 @@ from werkzeug.datastructures import FileStorage
 
 import gzc
 import gzc.monkey
-from gzc import _disk, _lending, _locks, _syscalls
-from gzc._pipe import Pipe
 
 from . import _fuse
 from ._ends import BEYOND_SMALL, KIB, MIB, PATIENCE, Ends, open_fds_unchanged, payload
 from ._inotify import Watch
+from ._inside import Pipe, _disk, _lending, _locks, _syscalls
 from ._pairs import SOURCES
 from ._program import PRELUDE
 from ._program import program as run_program

@@ -20,9 +20,9 @@ import pytest
 
 import gzc
 import gzc.monkey
-from gzc import _hub, _syscalls
 
 from ._ends import KIB, MIB, PATIENCE, Ends, error, open_fds_unchanged, payload
+from ._inside import _hub, _syscalls
 from ._pairs import Scripted
 from ._program import cpythons_own, program
 from .test_disk import Held, mounted

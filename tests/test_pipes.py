@@ -24,9 +24,9 @@ from gevent import socket as gsocket
 from gevent.fileobject import FileObjectPosix
 
 import gzc
-from gzc import _hub, _pipe, _syscalls
 
 from ._ends import KIB, MIB, PATIENCE, Ends, at_rest, error, open_fds_unchanged, payload, python
+from ._inside import _hub, _pipe, _syscalls
 from ._pairs import HEAD, SINKS, SOURCES, Scripted, feeding_pipe, is_fifo, pipe_peer, pipes_open, raised
 
 CONTENT = payload(MIB + 3)
@@ -276,7 +276,7 @@ import os, sys
 import gevent
 from gevent import socket
 import gzc
-from gzc import _pipe
+from inside import _pipe
 
 a, b = socket.socketpair()
 c, d = socket.socketpair()
@@ -491,7 +491,7 @@ import os, resource, sys
 import gevent
 from gevent import socket
 import gzc
-from gzc import _pipe, _syscalls
+from inside import _pipe, _syscalls
 resource.setrlimit(resource.RLIMIT_NOFILE, (4096, 4096))
 content = os.urandom(1 << 20)
 
@@ -554,7 +554,7 @@ import os, resource
 import gevent
 from gevent import socket
 import gzc
-from gzc import _pipe
+from inside import _pipe
 for name in gzc.__all__:
     getattr(gzc, name)
 content = os.urandom(1 << 20)
@@ -1072,7 +1072,7 @@ import gevent, greenlet
 from gevent import socket, monkey
 from gevent.fileobject import FileObjectPosix
 import gzc
-from gzc import _hub, _pipe
+from inside import _hub, _pipe
 
 warnings.simplefilter("ignore", ResourceWarning)
 chance = random.Random(3)

@@ -17,7 +17,6 @@ import pytest
 from gevent import monkey
 
 import gzc
-from gzc import _disk, _file_sinks, _lending, _pipe, _syscalls
 
 from ._ends import (
     MIB,
@@ -28,6 +27,7 @@ from ._ends import (
     open_fds_unchanged,
     payload,
 )
+from ._inside import _disk, _file_sinks, _lending, _pipe, _syscalls
 from ._pairs import raised
 from .test_disk import Held
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from gzc import _pump, _stats
-from gzc._endpoint import Sink, Source
-from gzc._movers import Mover
+import gzc
+
+from ._inside import Mover, _pump, _stats
 
 SOURCE, SINK = "source is empty", "sink is full"
 BIG = 64 * 1024
@@ -26,7 +26,7 @@ class _Script(Mover):
     name = "splice"
 
     def __init__(self, steps: list[Any]) -> None:
-        super().__init__(Source(None), Sink(None))
+        super().__init__(gzc.Source(None), gzc.Sink(None))
         self.steps = steps
         self.log: list[Any] = []
         for end in (self.source, self.sink):

@@ -19,9 +19,9 @@ import gevent
 import pytest
 
 import gzc
-from gzc import _pipe, _syscalls
 
 from ._ends import BEYOND_SMALL, KIB, MIB, PATIENCE, Ends, at_rest, error, open_fds_unchanged, payload, python
+from ._inside import _pipe, _syscalls
 from ._pairs import HEAD, SINKS, SOURCES, TAIL, Given, Scripted, Taken
 
 PAGE = 4096
@@ -470,7 +470,7 @@ def test_no_route_leaves_a_descriptor(ends: Ends) -> None:
 
 def test_no_pipe_is_made_where_nothing_is_to_be_moved(ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
     """F14 X5: a count of 0 makes no system call and takes no pipe."""
-    from gzc import _pipe
+    from ._inside import _pipe
 
     monkeypatch.setattr(_pipe, "_idle", [])
     monkeypatch.setattr(_syscalls, "make_pipe", lambda: pytest.fail("a pipe was made"))

@@ -270,7 +270,7 @@ def test_a_save_that_is_killed_lets_go_of_everything() -> None:
     program(
         """
         other_file_system()
-        from gzc import _hub
+        from inside import _hub
         class Stop(BaseException): pass
         real = gzc.Transfer.run
         def run(self):

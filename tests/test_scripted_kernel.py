@@ -1,4 +1,4 @@
-"""A kernel that answers by script, in place of ``gzc._syscalls``, for every route, errno and call number.
+"""A kernel that answers by script, in place of `_syscalls`, for every route, errno and call number.
 
 Rules: the fake answers only where it is told to, and makes the real call everywhere else, so that it cannot drift:
 what it cannot reproduce it does not have. That its answers are the kernel's own forms is checked against strace,
@@ -17,10 +17,10 @@ import gevent
 import pytest
 
 import gzc
-from gzc import _declines, _hub, _syscalls
 
 from ._ends import KIB, MIB, PATIENCE, Ends, error, open_fds_unchanged, payload
 from ._figures import count as counted
+from ._inside import _declines, _hub, _pipe, _syscalls
 from ._pairs import HEAD, SINKS, SOURCES, Scripted, raised
 
 CONTENT = payload(MIB + 77)
@@ -166,7 +166,7 @@ def test_no_pipe_to_be_had_at_any_time(
     """L3: the table of files of the process, or of the whole machine, is full; bytes go through user space."""
     given, taken = SOURCES[source](ends, CONTENT, 10_000), SINKS[sink](ends)
     monkeypatch.setattr(gzc.config, "pool_pipes", 0)
-    monkeypatch.setattr("gzc._pipe._idle", [])
+    monkeypatch.setattr(_pipe, "_idle", [])
     real, made = _syscalls.make_pipe, []
 
     def make_pipe() -> tuple[int, int]:

@@ -12,9 +12,9 @@ import gevent
 import pytest
 
 import gzc
-from gzc import _pipe
 
 from ._ends import PATIENCE, Ends, payload
+from ._inside import _pipe
 from ._program import program
 from ._server import Folder, Gunicorn
 

@@ -21,9 +21,9 @@ from gevent.pywsgi import WSGIServer
 import gzc
 import gzc.metrics
 import gzc.wsgi
-from gzc import _stats
 
 from ._ends import MIB, PATIENCE, Ends, at_rest, payload
+from ._inside import _stats
 
 CONTENT = payload(3 * MIB + 5)
 

@@ -23,7 +23,6 @@ from gevent.exceptions import ConcurrentObjectUseError
 from gevent.threadpool import ThreadPool
 
 import gzc
-from gzc import _from_file, _hub, _movers, _pump, _syscalls
 
 from ._ends import (
     BEYOND_SMALL,
@@ -41,6 +40,7 @@ from ._ends import (
     open_fds_unchanged,
     payload,
 )
+from ._inside import _from_file, _hub, _movers, _pump, _syscalls
 
 CONTENT = payload(2 * MIB + 3)
 

@@ -21,9 +21,9 @@ import gevent
 import pytest
 
 import gzc
-from gzc import _disk, _syscalls
 
 from ._ends import KIB, MIB, PATIENCE, Ends, payload
+from ._inside import _disk, _syscalls
 
 LINES = 6000
 

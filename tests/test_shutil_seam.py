@@ -25,10 +25,9 @@ from gevent.fileobject import FileObjectPosix
 
 import gzc
 import gzc.monkey
-from gzc import _disk, _hub
-from gzc.monkey._catalog import SEAMS
 
 from ._ends import KIB, MIB, PATIENCE, Ends, at_rest, error, payload
+from ._inside import SEAMS, _disk, _hub
 from ._pairs import HEAD, SINKS, SOURCES, TAIL, Scripted, Taken, pipes_open
 from ._program import cpythons_own, program
 from ._server import Folder

@@ -17,9 +17,9 @@ import pytest
 
 import gzc
 import gzc.monkey
-from gzc import _hub
 
 from ._ends import KIB, MIB, Ends, payload
+from ._inside import _hub
 
 STOCK = tarfile.copyfileobj  # type: ignore[attr-defined]
 

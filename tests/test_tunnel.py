@@ -21,9 +21,9 @@ from gevent import socket as gsocket
 from gevent import ssl as gssl
 
 import gzc
-from gzc import _hub, _pipe
 
 from ._ends import MIB, PATIENCE, Ends, at_rest, open_fds_unchanged, payload
+from ._inside import _hub, _pipe
 from ._pairs import pipes_open, raised
 
 CONTENT = payload(2 * MIB + 1)

@@ -22,9 +22,9 @@ from gevent import socket as gsocket
 from gevent.fileobject import FileObjectPosix
 
 import gzc
-from gzc import _syscalls
 
 from ._ends import KIB, MIB, PATIENCE, Ends, at_rest, payload, python
+from ._inside import _syscalls
 from ._pairs import raised
 
 CONTENT = payload(MIB + 3)

@@ -32,9 +32,9 @@ from gunicorn.config import Config
 from gunicorn.http import wsgi as gunicorn
 
 import gzc
-from gzc.monkey import _wsgi
 
 from ._ends import KIB, MIB, PATIENCE, Ends, open_fds_unchanged, payload
+from ._inside import _wsgi
 
 SIZE = 300_001
 
@@ -794,7 +794,7 @@ def test_interrupted_in_the_middle(ends: Ends, how: str) -> None:
         assert running[0].dead
         assert closed == [True]
         del running[:]
-    from gzc import _hub
+    from ._inside import _hub
 
     assert not _hub._claims
 

@@ -13,15 +13,14 @@ from pathlib import Path
 import pytest
 
 import gzc
-from gzc import _classify, _config, _movers, _routes, _syscalls
 
-from ._ends import python
-from ._mutants import MUTANTS, Mutant
+from .._ends import python
+from .._inside import _classify, _config, _movers, _routes, _syscalls
 
 ENGINE = Path(inspect.getfile(gzc)).parent
 CLI = ENGINE / "cli"
 MONKEY = Path(inspect.getfile(__import__("gzc.monkey", fromlist=["x"]))).parent
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 
 #: A module imports from lower floors only. A new module gets its floor here, on purpose.
 FLOORS = {
@@ -143,16 +142,15 @@ def test_the_command_line_stands_on_the_face_and_on_the_patch_layer(path: Path) 
 def test_nothing_that_gevent_patches_is_imported_before_a_command_begins() -> None:
     """Beside what the interpreter has loaded anyway; `gzc run` lets gevent patch before anything else comes."""
     code = (
-        "import sys, runpy; before = set(sys.modules); import gzc.cli;"
-        "gzc.cli._parser('run'); print(*sorted(set(sys.modules) - before))"
+        "import sys, runpy; before = set(sys.modules); from gzc import cli;"
+        "cli._parser('run'); print(*sorted(set(sys.modules) - before))"
     )
     imported = set(python(code).split())
     assert "gzc.cli.run" in imported
     patched = {"socket", "ssl", "select", "selectors", "threading", "subprocess", "queue", "signal", "logging"}
     assert imported & {*patched, "asyncio", "concurrent", "gevent"} == set()
-    assert {name for name in imported if name.startswith("gzc")} == {
-        *("gzc", "gzc.cli", "gzc.cli._voice", "gzc.cli.run", "gzc.monkey")
-    }
+    ours = {name for name in imported if name.partition(".")[0] == "gzc"}
+    assert {name for name in ours if not name.startswith("gzc.cli")} == {"gzc", "gzc.monkey"}
 
 
 @pytest.mark.parametrize("path", [*_modules(ENGINE), *_modules(MONKEY)], ids=_ids)
@@ -226,7 +224,9 @@ def _unclosed(function: ast.FunctionDef) -> Iterator[str]:
     yield from (f"{function.name}: {ast.unparse(call)}" for call in timeouts.values())
 
 
-@pytest.mark.parametrize("path", [*_modules(ROOT / "tests"), *_modules(ENGINE), *CLI.glob("*.py")], ids=_ids)
+@pytest.mark.parametrize(
+    "path", [*sorted((ROOT / "tests").rglob("*.py")), *_modules(ENGINE), *CLI.glob("*.py")], ids=_ids
+)
 def test_every_timeout_closes_its_timer(path: Path) -> None:
     """On libuv a timer that is collected and was not closed is freed while the loop has it in a list: the heap is
     corrupted, and the process dies somewhere else (seen: 5 of 100 runs of test_interruption)."""
@@ -326,22 +326,9 @@ def test_importing_the_engine_patches_nothing() -> None:
 
 def test_asking_for_a_known_type_is_a_row() -> None:
     """`_classify` has no ladder of isinstance with a silent else: each known type is in the register."""
-    from gzc._consent import sinks, sources
+    from .._inside import sinks, sources
 
     assert {bytes, bytearray, memoryview} <= set(sources._vouches)
     assert bytearray in sinks._vouches
     assert bytes not in sinks._vouches
-    assert _classify.source.__module__ == "gzc._classify"
-
-
-@pytest.mark.skipif(not (ROOT / "gzc").exists(), reason="the tests stand alone, without their tree")
-@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
-def test_each_remedy_that_a_mutant_takes_away_is_where_it_says(mutant: Mutant) -> None:
-    """Code that moves on would leave ``make mutations`` with rows that prove nothing until the next night."""
-    assert mutant.file.startswith("gzc/"), "gzc/monkey/ is in the sdist, too, and monkey/ is not"
-    code = (ROOT / mutant.file).read_text(encoding="utf-8")
-    for old, new in mutant.edits:
-        assert code.count(old) == 1, old
-        code = code.replace(old, new)
-    compile(code, mutant.file, "exec")
-    assert all((ROOT / path).exists() for path in mutant.tests if path.endswith(".py"))
+    assert _classify.source.__module__ == _classify.__name__
