@@ -6,7 +6,9 @@ Rules: the code is parsed, not run, except where the law is about what running i
 import ast
 import inspect
 import json
+import re
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from itertools import product
 from pathlib import Path
 
@@ -22,52 +24,19 @@ CLI = ENGINE / "cli"
 MONKEY = Path(inspect.getfile(__import__("gzc.monkey", fromlist=["x"]))).parent
 ROOT = Path(__file__).resolve().parents[2]
 
-#: A module imports from lower floors only. A new module gets its floor here, on purpose.
-FLOORS = {
-    "_errors": 0,
-    "_config": 0,
-    "_buffer": 0,
-    "_declines": 0,
-    "_places": 0,
-    "_signature": 0,
-    "_syscalls": 1,
-    "_stats": 1,
-    "_running": 2,
-    "_hub": 1,
-    "_trace": 2,
-    "_pipe": 2,
-    "_disk": 2,
-    "_endpoint": 2,
-    "_consent": 3,
-    "_opaque": 3,
-    "_memory": 3,
-    "_pipes": 3,
-    "_sockets": 3,
-    "_lending": 3,
-    "_locks": 2,
-    "_file_region": 2,
-    "_files": 4,
-    "_file_sinks": 5,
-    "_classify": 6,
-    "_movers": 5,
-    "_twins": 7,
-    "_wrappers": 7,
-    "_pump": 6,
-    "_from_file": 6,
-    "_through_pipe": 6,
-    "_routes": 7,
-    "_transfer": 8,
-    "_copy": 9,
-    "_tunnel": 9,
-    "metrics": 10,
-    "wsgi": 10,
-    "cli": 11,
-    "__main__": 12,
-}
+#: The wings of the engine, from the machine up: a wing imports from those below it. Below all are these two rooms.
+WINGS = ("_kernel", "_hub", "_ends", "_movers", "_core", "_observe", "contrib")
+BELOW_ALL = {"_config", "_errors"}
+#: Rooms that lie beside the wings: the commands, and the names under which two rooms of ``contrib`` were known first.
+BESIDE = {"__init__", "__main__", "cli", "metrics", "monkey", "wsgi"}
 
 
 def _modules(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("*.py") if path.name != "__init__.py")
+
+
+#: All rooms of the engine, without its face.
+ROOMS = [*_modules(ENGINE), *(path for wing in WINGS for path in sorted((ENGINE / wing).glob("*.py")))]
 
 
 def _ids(path: Path) -> str:
@@ -78,14 +47,16 @@ def _parse(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"), str(path))
 
 
-def _siblings(tree: ast.Module) -> Iterator[str]:
-    """The modules of its own package that a module imports."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.level == 1:
-            if node.module is None:
-                yield from (alias.name for alias in node.names)
-            else:
-                yield node.module.partition(".")[0]
+def _imported(path: Path) -> Iterator[str]:
+    """The rooms and wings of the engine that a room imports, dotted from its root."""
+    here = path.relative_to(ENGINE).with_suffix("").parts[:-1]
+    for node in ast.walk(_parse(path)):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            base = ".".join((*here[: len(here) - node.level + 1], *filter(None, [node.module])))
+            for alias in node.names:
+                room = ENGINE.joinpath(*base.split("."), alias.name) if base else ENGINE / alias.name
+                named = room.with_suffix(".py").exists() or room.is_dir()
+                yield ".".join(filter(None, (base, alias.name))) if named else base
 
 
 def _absolute(tree: ast.Module) -> Iterator[str]:
@@ -96,17 +67,43 @@ def _absolute(tree: ast.Module) -> Iterator[str]:
             yield node.module or ""
 
 
-def test_every_module_has_its_floor() -> None:
-    assert {path.stem for path in _modules(ENGINE)} | {"cli"} == set(FLOORS)
+def test_every_room_is_in_a_wing() -> None:
+    found = {path.stem for path in ENGINE.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
+    assert found == {*WINGS, *BELOW_ALL, *BESIDE}
 
 
-@pytest.mark.parametrize("path", _modules(ENGINE), ids=_ids)
-def test_a_module_imports_from_lower_floors_only(path: Path) -> None:
-    above = {name: FLOORS[name] for name in _siblings(_parse(path)) if FLOORS[name] >= FLOORS[path.stem]}
-    assert above == {}
+def test_the_page_shows_the_house() -> None:
+    """Each room has its line in docs/how-it-works.md."""
+    page = (ROOT / "docs" / "how-it-works.md").read_text(encoding="utf-8")
+    shown, wing = [], ""
+    for indent, name in re.findall(r"^( +)([\w.]+/?)  +\S", page[page.index("\ngzc/  ") :], re.MULTILINE):
+        wing = (wing if len(indent) == 4 else "") + name
+        shown.append(wing)
+        wing = wing if name.endswith("/") else wing.rpartition("/")[0] + "/"
+    wings = [name for name in shown if name.endswith("/")]
+    assert wings == [f"{wing}/" for wing in (*WINGS, "cli")]
+    rooms = {str(path.relative_to(ENGINE)) for path in ROOMS if path.stem != "__init__"}
+    assert {name for name in shown if name not in wings} == {*rooms, "__init__.py", "_movers/__init__.py"} - {
+        f"{name}.py" for name in BESIDE - {"__init__"}
+    }
 
 
-@pytest.mark.parametrize("path", _modules(ENGINE), ids=_ids)
+@pytest.mark.parametrize("path", ROOMS, ids=_ids)
+def test_a_wing_imports_from_the_wings_below_it(path: Path) -> None:
+    wing = path.relative_to(ENGINE).parts[0].removesuffix(".py")
+    allowed = {*BELOW_ALL, *WINGS[: WINGS.index(wing) + 1]} if wing in WINGS else {"contrib", "cli"}
+    assert {name for name in _imported(path) if name.partition(".")[0] not in allowed} == set()
+
+
+def test_the_rooms_of_a_wing_import_each_other_in_no_circle() -> None:
+    arrows = {}
+    for path in ROOMS:
+        room = ".".join(path.relative_to(ENGINE).with_suffix("").parts).removesuffix(".__init__")
+        arrows[room] = {name for name in _imported(path) if name != room}
+    assert list(TopologicalSorter(arrows).static_order())
+
+
+@pytest.mark.parametrize("path", ROOMS, ids=_ids)
 def test_the_engine_does_not_know_the_patch_layer_nor_imports_itself_by_name(path: Path) -> None:
     assert [name for name in _absolute(_parse(path)) if name.partition(".")[0] in ("gzc", "monkey")] == []
 
@@ -153,7 +150,7 @@ def test_nothing_that_gevent_patches_is_imported_before_a_command_begins() -> No
     assert {name for name in ours if not name.startswith("gzc.cli")} == {"gzc", "gzc.monkey"}
 
 
-@pytest.mark.parametrize("path", [*_modules(ENGINE), *_modules(MONKEY)], ids=_ids)
+@pytest.mark.parametrize("path", [*ROOMS, *_modules(MONKEY)], ids=_ids)
 def test_only_one_module_moves_bytes_by_system_call(path: Path) -> None:
     calls = {"sendfile", "splice", "copy_file_range", "tee", "vmsplice", "pipe", "pipe2"}
     calls |= {"read", "readv", "pread", "preadv", "write", "writev", "pwrite", "pwritev"}
@@ -162,13 +159,13 @@ def test_only_one_module_moves_bytes_by_system_call(path: Path) -> None:
         for node in ast.walk(_parse(path))
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "os"
     }
-    assert path.stem == "_syscalls" or used & calls == set()
+    assert path.stem == "syscalls" or used & calls == set()
 
 
-@pytest.mark.parametrize("path", _modules(ENGINE), ids=_ids)
+@pytest.mark.parametrize("path", ROOMS, ids=_ids)
 def test_only_one_module_knows_gevents_private_names(path: Path) -> None:
-    """Of its sockets and its hub: what `_hub` is for."""
-    if path.stem == "_hub":
+    """Of its sockets and its hub: what the wing `_hub` is for."""
+    if path.parent.name == "_hub":
         return
     private = {"_wait", "_read_event", "_write_event", "_sock", "cancel_wait_ex", "cancel_wait"}
     used = {
@@ -181,21 +178,19 @@ def test_only_one_module_knows_gevents_private_names(path: Path) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    [*_modules(ENGINE), *_modules(MONKEY), ENGINE / "__init__.py", MONKEY / "__init__.py", *CLI.glob("*.py")],
+    [*ROOMS, *_modules(MONKEY), ENGINE / "__init__.py", MONKEY / "__init__.py", *CLI.glob("*.py")],
     ids=_ids,
 )
-def test_every_file_states_its_purpose_and_its_rules(path: Path) -> None:
-    text = ast.get_docstring(_parse(path))
-    assert text
-    assert "Rules of this file:" in text or "Rule of this file:" in text
+def test_every_file_states_its_purpose(path: Path) -> None:
+    assert ast.get_docstring(_parse(path))
 
 
 def test_one_loop() -> None:
-    """Bytes are pumped in `_pump`; a mover is one attempt."""
-    for name in ("_movers.py", "_from_file.py", "_through_pipe.py"):
-        loops = [node for node in ast.walk(_parse(ENGINE / name)) if isinstance(node, (ast.While, ast.For))]
-        assert loops == []
-    assert len([node for node in ast.walk(_parse(ENGINE / "_pump.py")) if isinstance(node, ast.While)]) == 1
+    """Bytes are pumped in `pump`; a mover is one attempt."""
+    for path in (ENGINE / "_movers").glob("*.py"):
+        assert [node for node in ast.walk(_parse(path)) if isinstance(node, (ast.While, ast.For))] == []
+    pump = _parse(ENGINE / "_core" / "pump.py")
+    assert len([node for node in ast.walk(pump) if isinstance(node, ast.While)]) == 1
 
 
 def _closed(function: ast.AST) -> set[str]:
@@ -224,9 +219,7 @@ def _unclosed(function: ast.FunctionDef) -> Iterator[str]:
     yield from (f"{function.name}: {ast.unparse(call)}" for call in timeouts.values())
 
 
-@pytest.mark.parametrize(
-    "path", [*sorted((ROOT / "tests").rglob("*.py")), *_modules(ENGINE), *CLI.glob("*.py")], ids=_ids
-)
+@pytest.mark.parametrize("path", [*sorted((ROOT / "tests").rglob("*.py")), *ROOMS, *CLI.glob("*.py")], ids=_ids)
 def test_every_timeout_closes_its_timer(path: Path) -> None:
     """On libuv a timer that is collected and was not closed is freed while the loop has it in a list: the heap is
     corrupted, and the process dies somewhere else (seen: 5 of 100 runs of test_interruption)."""
