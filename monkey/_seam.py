@@ -105,7 +105,7 @@ def answered(exc: OSError) -> bool:
     step = exc.__traceback__
     while step is not None and step.tb_next is not None:
         step = step.tb_next
-    return exc.errno is not None and step is not None and step.tb_frame.f_globals.get("__package__") == "gzc"
+    return exc.errno is not None and step is not None and step.tb_frame.f_globals.get("__name__", "").startswith("gzc._")
 
 
 def _timed_out(reader: object) -> None:

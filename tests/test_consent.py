@@ -37,7 +37,7 @@ from ._ends import (
     Ends,
     PlainFileObject,
 )
-from ._inside import HOMES, _consent
+from ._inside import HOMES, Reader, _consent
 from ._pairs import AHEAD
 from ._program import finished
 
@@ -622,7 +622,7 @@ def test_a_description_that_does_not_say_how_says_so() -> None:
     with pytest.raises(TypeError, match="does not say how to be written"):
         gzc.copy(b"content", sink)
     with pytest.raises(BlockingIOError, match="does not know how to wait for it"):
-        source.wait()
+        Reader().wait()
 
 
 @pytest.mark.parametrize(

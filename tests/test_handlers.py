@@ -17,7 +17,7 @@ import pytest
 import gzc
 
 from ._ends import MIB, PATIENCE, Ends, payload, python
-from ._inside import _hub, _pipe, _syscalls
+from ._inside import _claims, _pipe, _syscalls
 from ._pairs import HEAD, SINKS, SOURCES, raised
 
 CONTENT = payload(MIB + 3)
@@ -85,7 +85,7 @@ def test_what_a_signal_handler_raises_is_not_the_kernels_word(
     given, taken = SOURCES[source](ends, CONTENT, MIB), SINKS[sink](ends)
     monkeypatch.setattr(gzc.config, "chunk", 200_000)
     alarm(own)
-    real, calls, struck = getattr(_syscalls, f"_{call}"), 0, 0
+    real, calls, struck = getattr(_syscalls, call), 0, 0
 
     def strikes(*args: Any) -> int:
         nonlocal calls, struck
@@ -99,7 +99,7 @@ def test_what_a_signal_handler_raises_is_not_the_kernels_word(
             signal.raise_signal(signal.SIGUSR1)
         return moved
 
-    monkeypatch.setattr(_syscalls, f"_{call}", strikes)
+    monkeypatch.setattr(_syscalls, call, strikes)
     transfer = gzc.Transfer(given.obj, taken.obj)
     with gevent.Timeout(PATIENCE), gzc.trace() as trace:
         assert raised(type(own), transfer.run) is own
@@ -148,16 +148,16 @@ def test_claims_that_a_strike_left_go_with_the_transfer(ends: Ends, monkeypatch:
     there.close()
     transfer = gzc.Transfer(here, sock)
 
-    def strikes(self: _hub.Claims) -> NoReturn:
+    def strikes(*_: object) -> NoReturn:
         raise Stop
 
     with monkeypatch.context() as patch:
-        patch.setattr(_hub.Claims, "release", strikes)
+        patch.setattr(_claims, "release", strikes)
         with pytest.raises(Stop):
             transfer.run()
-    assert len(_hub._claims) == 2
+    assert len(_claims._claims) == 2
     del transfer
-    assert _hub._claims == {}
+    assert _claims._claims == {}
     assert far.recv(9) == b"bytes"
 
 

@@ -25,8 +25,22 @@ from gevent import socket as gsocket
 
 import gzc
 
-from ._ends import KIB, MIB, PATIENCE, After, Ends, Peer, Script, at_rest, error, open_fds_unchanged, payload, python
-from ._inside import HOMES
+from ._ends import (
+    KIB,
+    MIB,
+    PATIENCE,
+    After,
+    Ends,
+    Peer,
+    Script,
+    at_rest,
+    error,
+    open_fds_unchanged,
+    payload,
+    python,
+    strike,
+)
+from ._inside import HOMES, _claims
 
 CONTENT = payload(3 * MIB + 5)
 
@@ -335,14 +349,12 @@ def test_a_strike_as_the_run_begins_leaves_a_transfer_that_can_be_run(monkeypatc
     """M22: nothing has moved, and nobody else runs it."""
     out = bytearray()
     transfer = gzc.Transfer(b"bytes", out)
-    real = gzc.Transfer._begin
 
-    def begin(self: gzc.Transfer) -> None:
-        real(self)
+    def strikes(*_: object) -> NoReturn:
         raise Stop
 
     with monkeypatch.context() as patch:
-        patch.setattr(gzc.Transfer, "_begin", begin)
+        patch.setattr(_claims, "take", strikes)
         with pytest.raises(Stop):
             transfer.run()
     assert transfer.run() == 5
@@ -503,13 +515,14 @@ def test_a_signal_after_the_write_of_a_block_is_not_exact(
         "unix": lambda: ends.unix()[0],
     }[sink]()
     described = gzc.sink(made)
-    write = type(described).write
+    writer = type(described.start())
+    write = writer.write
 
     def struck(self: Any, data: memoryview) -> NoReturn:
         write(self, data)
-        raise kind("alarm")
+        strike(kind("alarm"))
 
-    monkeypatch.setattr(type(described), "write", struck)
+    monkeypatch.setattr(writer, "write", struck)
     transfer = gzc.Transfer(CONTENT[:1000], described)
     with pytest.raises(kind):
         transfer.run()

@@ -33,7 +33,7 @@ import gzc.monkey
 from . import _fuse
 from ._ends import BEYOND_SMALL, KIB, MIB, PATIENCE, Ends, open_fds_unchanged, payload
 from ._inotify import Watch
-from ._inside import Pipe, _disk, _lending, _locks, _syscalls
+from ._inside import _disk, _lending, _locks, _pipe, _storage, _syscalls
 from ._pairs import SOURCES
 from ._program import PRELUDE
 from ._program import program as run_program
@@ -161,7 +161,7 @@ def test_r5_locks_are_kept_at_either_end(
     if way == "gzc.copy_file_range" and (across or mode == "a+b"):
         return  # EXDEV, EBADF
     if slow:
-        monkeypatch.setattr(_disk, "storage", lambda fd: _disk.Storage.REMOTE)
+        monkeypatch.setattr(_storage, "storage", lambda fd: _storage.Storage.REMOTE)
     source = ends.file(b"" if way == "extractfile" else CONTENT, "r+b")
     sink = ends.keep(((elsewhere if across else ends.folder) / "sink").open(mode))
     forget_cached(source)
@@ -209,9 +209,9 @@ def test_g1_the_rest_of_a_piece_does_not_go_into_another_file(ends: Ends, monkey
     monkeypatch.setattr(_disk, "storage", lambda fd: _disk.Storage.REMOTE)
     src = SOURCES["tcp"](ends, payload(MIB), MIB).obj
     other, file, opened = ends.path(b"other"), ends.file(mode="wb", buffering=0), list[int]()
-    gives = Pipe.give_to
+    gives = _pipe.Pipe.give_to
 
-    def give_half(pipe: Pipe, file_fd: int, count: int, where: int) -> int:
+    def give_half(pipe: _pipe.Pipe, file_fd: int, count: int, where: int) -> int:
         given.append(gives(pipe, file_fd, count // 2, where))
         return given[-1]
 
@@ -223,7 +223,7 @@ def test_g1_the_rest_of_a_piece_does_not_go_into_another_file(ends: Ends, monkey
 
     number, given = file.fileno(), list[int]()
     monkeypatch.setattr(_lending, "is_locked", is_locked)
-    monkeypatch.setattr(Pipe, "give_to", give_half)
+    monkeypatch.setattr(_pipe.Pipe, "give_to", give_half)
     with pytest.raises(ValueError, match="closed file"), gevent.Timeout(PATIENCE):
         gzc.copy(src, file)
     assert opened == [number], "the number is another file's"
@@ -242,9 +242,9 @@ def test_r5_a_file_that_is_locked_gets_no_duplicate(ends: Ends, monkeypatch: pyt
         asked.append(count)
         return copy_file_range(source, sink, count, *offsets)
 
-    monkeypatch.setattr(_syscalls, "duplicate", lambda fd, into: (made.append(fd), duplicate(fd, into)))
+    monkeypatch.setattr(_syscalls, "duplicate", lambda fd, into: (made.append(fd), duplicate(fd, into))[1])
     monkeypatch.setattr(_syscalls, "_copy_file_range", counted)
-    monkeypatch.setattr(_disk, "storage", lambda fd: _disk.Storage.LOCAL)
+    monkeypatch.setattr(_storage, "storage", lambda fd: _storage.Storage.LOCAL)
     source, sink = ends.file(CONTENT), ends.file(mode="w+b")
     fcntl.lockf(sink, fcntl.LOCK_EX)
     assert gzc.copy(source, sink) == len(CONTENT)
@@ -260,8 +260,8 @@ def test_r5_a_file_that_is_locked_gets_no_duplicate(ends: Ends, monkeypatch: pyt
 
 @pytest.mark.parametrize("slow", [False, True], ids=["disk", "slow storage"])
 def test_r5_a_lock_that_is_taken_meanwhile_is_kept(ends: Ends, monkeypatch: pytest.MonkeyPatch, slow: bool) -> None:
-    storage = _disk.Storage.REMOTE if slow else _disk.Storage.LOCAL
-    monkeypatch.setattr(_disk, "storage", lambda fd: storage)
+    storage = _storage.Storage.REMOTE if slow else _storage.Storage.LOCAL
+    monkeypatch.setattr(_storage, "storage", lambda fd: storage)
     monkeypatch.setattr(_lending, "INTERVAL", 0.01)
     source, sink = ends.file(CONTENT), ends.file(mode="w+b")
     with open_fds_unchanged():
@@ -281,7 +281,7 @@ def test_r5_a_lock_that_is_taken_meanwhile_is_kept(ends: Ends, monkeypatch: pyte
 
 
 def test_r5_a_copy_that_is_interrupted_keeps_locks_too(ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_disk, "storage", lambda fd: _disk.Storage.REMOTE)
+    monkeypatch.setattr(_storage, "storage", lambda fd: _storage.Storage.REMOTE)
     source, sink = ends.file(CONTENT), ends.file(mode="w+b")
     with open_fds_unchanged():
         fcntl.lockf(sink, fcntl.LOCK_EX)
@@ -313,8 +313,8 @@ def another_process_locks(path: str, kind: str) -> "subprocess.Popen[str]":
 @pytest.mark.parametrize("slow", [False, True], ids=["disk", "slow storage"])
 def test_r5_others_locks_keep_no_duplicate(ends: Ends, monkeypatch: pytest.MonkeyPatch, slow: bool) -> None:
     """Closing drops our own locks only; a duplicate that stayed open would keep our flock, and both would wait."""
-    storage = _disk.Storage.REMOTE if slow else _disk.Storage.LOCAL
-    monkeypatch.setattr(_disk, "storage", lambda fd: storage)
+    storage = _storage.Storage.REMOTE if slow else _storage.Storage.LOCAL
+    monkeypatch.setattr(_storage, "storage", lambda fd: storage)
     source, sink = ends.file(CONTENT), ends.file(mode="w+b")
     with another_process_locks(sink.name, "LOCK_EX") as other:
         assert other.stdout is not None
@@ -344,7 +344,7 @@ def test_r5_a_lock_of_ours_is_seen_behind_another_processs(ends: Ends) -> None:
 
 def test_r5_what_a_hanging_thread_leaves_last_is_closed_too(ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
     """The copy was given up, a lock is held when the thread comes back, and no hub is there to look after it."""
-    monkeypatch.setattr(_disk, "storage", lambda fd: _disk.Storage.REMOTE)
+    monkeypatch.setattr(_storage, "storage", lambda fd: _storage.Storage.REMOTE)
     monkeypatch.setattr(_lending, "INTERVAL", 0.01)
     monkeypatch.setattr(gzc.config, "disk_grace", 0.02)
     with open_fds_unchanged():
@@ -366,7 +366,7 @@ def test_r5_what_a_hanging_thread_leaves_last_is_closed_too(ends: Ends, monkeypa
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # struck in a __del__, too
 def test_m22_a_signal_handler_leaves_no_duplicate_behind(ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
     """Struck at each instruction of giving one back: it is closed, or closed later."""
-    monkeypatch.setattr(_disk, "storage", lambda fd: _disk.Storage.LOCAL)
+    monkeypatch.setattr(_storage, "storage", lambda fd: _storage.Storage.LOCAL)
     codes = {_lending.Duplicate.leave.__code__, _locks.is_locked.__code__, _syscalls.close_popped.__code__}
 
     class Strike(Exception):
@@ -484,7 +484,7 @@ def test_r6_a_file_is_opened_once_and_closed_once(
     elif source == "opaque":
         src = type("Own", (io.BytesIO,), {"read": lambda self, n=-1: io.BytesIO.read(self, n)})(CONTENT)
     if slow:
-        monkeypatch.setattr(_disk, "storage", lambda fd: _disk.Storage.REMOTE)
+        monkeypatch.setattr(_storage, "storage", lambda fd: _storage.Storage.REMOTE)
     folder = ends.folder / "watched"
     folder.mkdir()
     with Watch(folder) as seen:

@@ -28,7 +28,7 @@ def descriptors() -> set[int]:
 
 def test_a_program_that_is_started_gets_no_descriptor_of_gzcs(ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
     """While bytes are held in a pipe of gzc's own, every descriptor is close-on-exec."""
-    idle: list[_pipe.Pipe] = []
+    idle: list[_pipe.TransitPipe] = []
     monkeypatch.setattr(_pipe, "_idle", idle)  # so that a pipe is made
     stuck, _ = ends.stuck()
     conn, peer = ends.unix()

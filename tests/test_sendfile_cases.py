@@ -40,7 +40,7 @@ from ._ends import (
     open_fds_unchanged,
     payload,
 )
-from ._inside import _from_file, _hub, _movers, _pump, _syscalls
+from ._inside import _claims, _movers, _pump, _sendfile, _syscalls
 
 CONTENT = payload(2 * MIB + 3)
 
@@ -323,7 +323,7 @@ def test_b4_who_comes_when_the_turn_is_over_makes_a_short_step(ends: Ends, monke
     pairs = [ends.unix() for _ in range(3)]
     copies = [ends.spawn(gzc.copy, ends.file(payload(2 * MIB)), here) for here, _ in pairs]
     at_rest()
-    assert [count for _, count in script.asks[:3]] == [MIB, _from_file.BRIEF, _from_file.BRIEF]
+    assert [count for _, count in script.asks[:3]] == [MIB, _sendfile.BRIEF, _sendfile.BRIEF]
     gevent.killall(copies)
 
 
@@ -420,7 +420,7 @@ def test_b16_the_end_is_free_again_afterwards(ends: Ends, what: str) -> None:
         source.seek(0)
     with gevent.Timeout(PATIENCE):
         assert gzc.copy(source, sink, 10) == 10
-    assert _hub._claims == {}
+    assert _claims._claims == {}
 
 
 @pytest.mark.parametrize("direction", ["reading", "writing"])

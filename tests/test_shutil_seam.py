@@ -27,7 +27,7 @@ import gzc
 import gzc.monkey
 
 from ._ends import KIB, MIB, PATIENCE, Ends, at_rest, error, payload
-from ._inside import SEAMS, _disk, _hub
+from ._inside import SEAMS, _claims, _storage
 from ._pairs import HEAD, SINKS, SOURCES, TAIL, Scripted, Taken, pipes_open
 from ._program import cpythons_own, program
 from ._server import Folder
@@ -349,7 +349,7 @@ def test_a_source_that_stalls_is_left_and_copied_on(ends: Ends, source: str, sin
     pipes = pipes_open()
     STOPS[stop](lambda: shutil.copyfileobj(src, taken.obj))
     feeder.get(timeout=PATIENCE)
-    assert _hub._claims == {}
+    assert _claims._claims == {}
     assert pipes_open() <= pipes + 2 * gzc.config.pool_pipes
     if sink.startswith("file"):
         assert taken.obj.tell() == len(HEAD) + 200_000
@@ -384,7 +384,7 @@ def test_bytes_on_their_way_do_not_outlive_the_copy_that_was_interrupted(
     ):
         shutil.copyfileobj(src.makefile("rb"), dst)
     (transfer,) = gzc.transfers_of(caught.value)
-    assert _hub._claims == {}
+    assert _claims._claims == {}
     assert transfer.in_flight == 0
     assert any("were not written" in line for line in caplog.messages)
     with pytest.raises(gzc.TransferClosedError):
@@ -400,7 +400,7 @@ def test_a_sink_that_stalls_leaves_the_file_where_it_was_delivered(ends: Ends, s
     writer: Any = socketserver._SocketWriter  # type: ignore[attr-defined]
     dst = ends.keep(here.makefile("wb") if sink == "makefile" else writer(here))
     STOPS[stop](lambda: shutil.copyfileobj(src, dst))
-    assert _hub._claims == {}
+    assert _claims._claims == {}
     assert src.tell() == 0, "nothing was delivered, and the file says so"
     peer.start()
     with gevent.Timeout(PATIENCE), gzc.trace() as trace:
@@ -462,7 +462,7 @@ def test_ends_in_use_go_the_old_way(ends: Ends) -> None:
     src, dst = ends.file(content), ends.file(b"", "wb")
     first = ends.spawn(shutil.copyfileobj, src, ends.keep(here.makefile("wb")))
     with gevent.Timeout(PATIENCE):
-        while not _hub._claims:
+        while not _claims._claims:
             at_rest()
     with gzc.trace() as trace:
         shutil.copyfileobj(src, dst)
@@ -477,7 +477,7 @@ def test_greenlets_that_share_a_file_object_find_it_behind_the_copy(
     ends: Ends, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without gzc nobody has a turn during a copy between files, so nobody writes or reads in the middle of it."""
-    monkeypatch.setattr(_disk, "storage", lambda fd: _disk.Storage.LOCAL)  # never done in the hub
+    monkeypatch.setattr(_storage, "storage", lambda fd: _storage.Storage.LOCAL)  # never done in the hub
     content = payload(MIB)
     out = ends.file(b"", "w+b")
     writers = [ends.spawn(shutil.copyfileobj, ends.file(content), out) for _ in range(3)]
@@ -652,7 +652,7 @@ def test_b10_a_file_system_that_answers_eagain_leaves_no_half_a_copy_behind_in_s
     with pytest.raises(BlockingIOError) as caught:
         shutil.copyfile(src, dst)
     assert (caught.value.filename, caught.value.filename2) == (str(src), str(dst))
-    assert _hub._claims == {}
+    assert _claims._claims == {}
 
 
 class Prickly(io.BytesIO):

@@ -34,7 +34,7 @@ from gunicorn.http import wsgi as gunicorn
 import gzc
 
 from ._ends import KIB, MIB, PATIENCE, Ends, open_fds_unchanged, payload
-from ._inside import _wsgi
+from ._inside import _claims, _wsgi
 
 SIZE = 300_001
 
@@ -794,9 +794,8 @@ def test_interrupted_in_the_middle(ends: Ends, how: str) -> None:
         assert running[0].dead
         assert closed == [True]
         del running[:]
-    from ._inside import _hub
 
-    assert not _hub._claims
+    assert not _claims._claims
 
 
 # --- wsgiref's handlers, with other servers around them than its own ---

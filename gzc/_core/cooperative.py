@@ -1,7 +1,7 @@
 """Cooperative twins of ``os.sendfile``, ``os.splice``, ``os.copy_file_range``, of tee(2) and ioctl_ficlone(2).
 
-Rules of this file: the arguments and the answer are those of the system call; the only difference is that
-EAGAIN waits in the hub, and that what waits for storage runs in the pool.
+The arguments and the answer are those of the system call; the only difference is that EAGAIN waits in the hub, and that
+what waits for storage runs in the pool.
 """
 
 from __future__ import annotations
@@ -10,12 +10,13 @@ from collections.abc import Callable
 from typing import Any
 
 from .._config import MAX_CALL, config
-from .._ends.description import End
+from .._ends.files import FileEnd
 from .._ends.known_types import sink, source
-from .._ends.lending import Doer, Lender
-from .._hub import waiting as _hub
-from .._kernel import syscalls as _syscalls
-from .._kernel.disk_pool import Storage
+from .._ends.lending import Lender, Offload
+from .._ends.run import RunEnd
+from .._hub import waiting
+from .._kernel import syscalls
+from .._kernel.storage import Storage
 
 #: Bytes one call may move in the pool: an interruption waits for it.
 _JOB = 8 * 1024 * 1024
@@ -24,7 +25,7 @@ _JOB = 8 * 1024 * 1024
 _PATIENCE = 3
 
 
-class _Bare:
+class _Bare(RunEnd):
     """A bare descriptor, which nobody else may close meanwhile."""
 
     def __init__(self, fd: int, direction: str) -> None:
@@ -35,35 +36,31 @@ class _Bare:
         return self._fd
 
     def ready(self) -> bool:
-        return _hub.ready(self._fd, self._direction)
+        return waiting.ready(self._fd, self._direction)
 
     def wait(self) -> None:
-        _hub.wait_fd(self._fd, self._direction)
+        waiting.wait_fd(self._fd, self._direction)
 
 
-def _from(obj: Any) -> End | _Bare:
-    return _Bare(obj, _hub.READ) if isinstance(obj, int) else source(obj)
+def _from(obj: Any) -> RunEnd:
+    return _Bare(obj, waiting.READ) if isinstance(obj, int) else source(obj).start()
 
 
-def _to(obj: Any) -> End | _Bare:
-    return _Bare(obj, _hub.WRITE) if isinstance(obj, int) else sink(obj)
+def _to(obj: Any) -> RunEnd:
+    return _Bare(obj, waiting.WRITE) if isinstance(obj, int) else sink(obj).start()
 
 
-def _until_answered(call: Callable[[int, int], int], src: End | _Bare, dst: End | _Bare) -> int:
+def _until_answered(call: Callable[[int, int], int], src: RunEnd, dst: RunEnd) -> int:
     """``call`` with both descriptors, asked afresh each time, until it says something else than EAGAIN."""
-    doubts = 0
-    while True:
-        try:
-            return call(src.fileno(), dst.fileno())
-        except BlockingIOError as exc:
-            if _syscalls.struck(exc):
-                raise
-            # "Source empty" and "sink full" are one answer; poll tells which (hard case B13).
-            waiting = src if not src.ready() else dst
-            doubts = doubts + 1 if waiting.ready() else 0
-            if doubts >= _PATIENCE:
-                raise
-            waiting.wait()
+    in_vain = 0
+    while (answer := call(src.fileno(), dst.fileno())) == syscalls.AGAIN:
+        # "Source empty" and "sink full" are one answer; poll tells which (hard case B13).
+        blocked_on = src if not src.ready() else dst
+        in_vain = in_vain + 1 if blocked_on.ready() else 0
+        if in_vain >= _PATIENCE:
+            break
+        blocked_on.wait()
+    return syscalls.checked(answer)
 
 
 def sendfile(out: Any, in_: Any, offset: int | None, count: int) -> int:
@@ -77,7 +74,7 @@ def sendfile(out: Any, in_: Any, offset: int | None, count: int) -> int:
     :returns: bytes sent, 0 at end of file.
     """
     return _until_answered(
-        lambda src, dst: _syscalls.sendfile(dst, src, offset, min(count, config.chunk)), _from(in_), _to(out)
+        lambda src, dst: syscalls.sendfile(dst, src, offset, min(count, config.chunk)), _from(in_), _to(out)
     )
 
 
@@ -87,7 +84,7 @@ def splice(src: Any, dst: Any, count: int, offset_src: int | None = None, offset
     :returns: bytes moved, 0 at end of file.
     """
     return _until_answered(
-        lambda s, d: _syscalls.splice(s, d, min(count, MAX_CALL), offset_src, offset_dst), _from(src), _to(dst)
+        lambda s, d: syscalls.splice(s, d, min(count, MAX_CALL), offset_src, offset_dst), _from(src), _to(dst)
     )
 
 
@@ -98,7 +95,7 @@ def tee(src: Any, dst: Any, count: int) -> int:
 
     :returns: bytes duplicated, 0 at end of file.
     """
-    return _until_answered(lambda s, d: _syscalls.tee(s, d, min(count, MAX_CALL)), _from(src), _to(dst))
+    return _until_answered(lambda s, d: syscalls.tee(s, d, min(count, MAX_CALL)), _from(src), _to(dst))
 
 
 def copy_file_range(
@@ -109,7 +106,7 @@ def copy_file_range(
     :returns: bytes copied, at most 8 MiB a call, 0 at end of file.
     """
     ends = _from(src), _to(dst)
-    return int(_do(False, _syscalls.copy_file_range, ends, min(count, _JOB), offset_src, offset_dst))
+    return syscalls.checked(int(_call(False, syscalls.copy_file_range, ends, min(count, _JOB), offset_src, offset_dst)))
 
 
 def ficlone(src: Any, dst: Any) -> None:
@@ -121,21 +118,23 @@ def ficlone(src: Any, dst: Any) -> None:
     :raises OSError: EOPNOTSUPP, EXDEV or EINVAL where the file system cannot, and ``dst`` is as it was.
     :raises TypeError: one of the two is no file.
     """
+    for obj, describe in ((src, source), (dst, sink)):
+        if not isinstance(obj, int):
+            described = describe(obj)
+            if not isinstance(described, FileEnd) or getattr(described, "limit", None) is not None:
+                raise TypeError(f"{obj!r} is not a whole file")
     ends = _from(src), _to(dst)
-    for end, obj in zip(ends, (src, dst), strict=True):
-        if not isinstance(end, _Bare) and not (isinstance(end, Lender) and getattr(end, "limit", None) is None):
-            raise TypeError(f"{obj!r} is not a whole file")
     # FUSE has no such call, and each duplicate of its files is a flush when it is closed.
     known = any(isinstance(end, Lender) and end.storage is Storage.FUSE for end in ends)
-    _do(known, _syscalls.ficlone, ends)
+    _call(known, syscalls.ficlone, ends)
 
 
-def _do(inline: bool, call: Callable[..., Any], ends: tuple[Any, Any], *args: Any) -> Any:
+def _call(inline: bool, call: Callable[..., Any], ends: tuple[RunEnd, RunEnd], *args: Any) -> Any:
     """``call`` with both descriptors, in the pool unless ``inline``; duplicates that files have lent are given back."""
     lenders = [end for end in ends if isinstance(end, Lender)]
     fds = tuple(end if isinstance(end, Lender) else end.fileno() for end in ends)
     try:
-        answer = Doer().do(inline, call, fds, *args)
+        answer = Offload().call(inline, call, fds, *args)
         for lender in lenders:
             lender.take_back(wait=True)
         return answer

@@ -1,27 +1,113 @@
-"""Which transfers an exception interrupted.
+"""What interrupts a transfer, and what can be asked of one that was interrupted.
 
-Rules of this file: the exception stays the caller's own object; the transfers are hung on it, and nothing else.
+The exception stays the caller's own object; the transfers that it interrupted are hung on it, and nothing else.
 """
 
 from __future__ import annotations
 
 import itertools
-from typing import Any
+import warnings
+from types import TracebackType
+from typing import Any, TypeVar
 
-import gevent
+from .._ends.description import End
+from .._errors import BusyError, TransferClosedError
+from .._hub import claims
+
+_T = TypeVar("_T", bound="Interruptible")
 
 _ATTRIBUTE = "_gzc_transfers"
-_runs = itertools.count(1)
+#: Numbers the runs of this process.
+runs = itertools.count(1)
 
 
 class Interruptible:
-    """What must be known of a transfer: when its last run began, and in which greenlet."""
+    """A transfer between its runs."""
 
+    moved = 0
+    _src: object
+    #: The process that it belongs to, and what it holds its claims by.
+    _born: int
+    _token: object
+    #: The ends that it has claimed.
+    _claimed: tuple[End, ...] = ()
+    #: Taken from the source, and not delivered.
+    _held = b""
+    #: When its last run began, and in which greenlet.
     _began = 0
     _ran_in = 0
+    _closed = False
+    _lost_count = False
+    _running = False
+    _settled = True
 
-    def _begin(self) -> None:
-        self._began, self._ran_in = next(_runs), id(gevent.getcurrent())
+    @property
+    def exact(self) -> bool:
+        """Whether ``moved`` is the truth; if not, it is a lower bound, and the transfer is not resumed."""
+        return not self._lost_count and (self._settled or self._running)
+
+    @property
+    def in_flight(self) -> int:
+        """Bytes taken from the source and not yet delivered; a resumed run delivers them first."""
+        return len(self._held)
+
+    def _check_open(self) -> None:
+        if claims.generation != self._born:
+            raise TransferClosedError("the transfer belongs to the process that made it, and this is a fork of it")
+        if self._closed:
+            raise TransferClosedError("the transfer is closed")
+        self._check_idle()
+        if not self.exact:
+            raise TransferClosedError(
+                f"an exception struck between a system call and its booking, after {self.moved} bytes or more:"
+                " going on might send bytes twice"
+            )
+
+    def _check_idle(self) -> None:
+        if self._running and claims.generation == self._born:
+            raise BusyError("the transfer is running in another greenlet")
+
+    def _release(self) -> None:
+        claims.release(self._token, *self._claimed)
+        self._claimed = ()
+
+    def reclaim(self) -> bytes:
+        """Hand back what was taken from the source and not delivered, and end the transfer.
+
+        :raises BusyError: it is running in another greenlet; kill that first.
+        """
+        self._check_idle()
+        held, self._held = self._held, b""
+        self.close()
+        return held
+
+    def close(self) -> None:
+        """End the transfer. What was in flight is dropped, with a ``ResourceWarning`` that says how much.
+
+        :raises BusyError: it is running in another greenlet; kill that first.
+        """
+        if self._closed:
+            return
+        self._check_idle()
+        self._closed = True
+        dropped, self._held = len(self._held), b""
+        if claims.generation == self._born:
+            self._release()
+            if dropped:
+                message = f"{dropped} bytes taken from {self._src!r} and not delivered are dropped"
+                warnings.warn(message, ResourceWarning, stacklevel=2, source=self)
+
+    def __enter__(self: _T) -> _T:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if self._held and not self._running:
+            self.close()
+        else:
+            self._release()  # a strike while it was released would make the next object with that id busy
 
 
 def signatures(exc: BaseException) -> tuple[Any, ...]:

@@ -1,21 +1,24 @@
 """Which movers serve which pair: a total table, and the ``Plan`` read from it.
 
-Rules of this file: every pair of kinds has its entry, and a plan is both what ``explain`` prints and what
-``copy`` runs, so it cannot lie. A new way to move bytes is a new mover here, not a change to the pump.
+Every pair of kinds has its entry, and a plan is both what ``explain`` prints and what ``copy`` runs, so it cannot lie.
+A new way to move bytes is a new mover here, not a change to the pump.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from itertools import product
 
 from .._config import config
 from .._ends.description import Kind, Sink, Source
-from .._kernel import syscalls as _syscalls
-from .._movers import Mover, UserSpace
-from .._movers.from_file import CopyRange, Sendfile, SpliceFile, SpliceToFile
-from .._movers.splice import ColdFile, ThroughPipe
-from . import tally as _stats
+from .._kernel import errnos
+from .._movers import Mover
+from .._movers.copy_range import CopyRange, SpliceToFile
+from .._movers.sendfile import Sendfile, SpliceFile
+from .._movers.splice import Splice, SpliceCold
+from .._movers.userspace import UserSpace
+from . import tally
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +27,7 @@ class Route:
 
     movers: tuple[type[Mover], ...]
     reason: str
-    #: Whether user space is the answer to a wish: not so for bytes that are in user space anyway.
+    #: True if user space is a fall-back worth reporting; False for memory, where it is the only way.
     refusal: bool = False
 
 
@@ -41,10 +44,10 @@ def _table() -> dict[tuple[Kind, Kind], Route]:
         table[source, sink] = route
     for source, sink in product((Kind.STREAM, Kind.PIPE), _BELOW):
         reason = f"a {source.value} to a {sink.value}, through a pipe of our own"
-        table[source, sink] = Route((ThroughPipe, UserSpace), reason)
-    table[Kind.FILE, Kind.STREAM] = Route((Sendfile, ColdFile, UserSpace), "a regular file to a stream socket")
-    table[Kind.FILE, Kind.NULL] = Route((Sendfile, ColdFile, UserSpace), "a regular file to /dev/null")
-    table[Kind.FILE, Kind.PIPE] = Route((SpliceFile, ColdFile, UserSpace), "a regular file to a pipe")
+        table[source, sink] = Route((Splice, UserSpace), reason)
+    table[Kind.FILE, Kind.STREAM] = Route((Sendfile, SpliceCold, UserSpace), "a regular file to a stream socket")
+    table[Kind.FILE, Kind.NULL] = Route((Sendfile, SpliceCold, UserSpace), "a regular file to /dev/null")
+    table[Kind.FILE, Kind.PIPE] = Route((SpliceFile, SpliceCold, UserSpace), "a regular file to a pipe")
     table[Kind.FILE, Kind.FILE] = Route((CopyRange, SpliceToFile, UserSpace), "between regular files")
     return table
 
@@ -78,9 +81,9 @@ class Plan:
         return self.movers[0].name if self.movers else UserSpace.name
 
     def refuse(self) -> None:
-        """Count the refusal, and say so in the log: for ``copy``, and for seams that then go the old way."""
+        """Count the refusal, and say so in the log: for ``copy``, and for seams that then fall back."""
         descriptor = self.source.has_descriptor and self.sink.has_descriptor
-        _stats.refuse(self.reason, self.mechanism, self.source, self.sink, descriptor=descriptor)
+        tally.refuse(self.reason, self.mechanism, self.source, self.sink, descriptor=descriptor)
 
     def __repr__(self) -> str:
         return f"<Plan {self}>"
@@ -91,13 +94,17 @@ class Plan:
         return f"{self.source} -> {self.sink}{count}: {how} ({self.reason})"
 
 
-def plan(source: Source, sink: Sink, count: int | None, *, fallback: bool = True) -> Plan:
-    """The plan for a pair, ``count`` bytes or to the end; without ``fallback``, user space is left out."""
+def plan(source: Source, sink: Sink, left: float, *, fallback: bool = True) -> Plan:
+    """The plan for a pair, up to ``left`` bytes; without ``fallback``, user space is left out."""
+    count = None if left == math.inf else int(left)
     route = ROUTES[source.kind, sink.kind]
     movers, reason, refused = route.movers, route.reason, route.refusal
-    amount = source.amount()
-    if amount is not None and count is not None:
-        amount = min(amount, count)
+    amount = None
+    if source.size is not None:
+        amount = max(0, source.size - source.offset)
+        for most in (source.limit, count):
+            if most is not None and most < amount:
+                amount = most
     # An amount of 0 proves nothing (hard cases C1, F2): the plan stays, and confirms it by one read.
     if fallback and amount and amount <= config.small and source.kind is Kind.FILE:
         small = f"small: {amount} bytes go by one read and one send (config.small)"
@@ -109,7 +116,7 @@ def plan(source: Source, sink: Sink, count: int | None, *, fallback: bool = True
         if refused:
             refused = amount != 0
             reason = reason.format(opaque=source if source.kind is Kind.OPAQUE else sink)
-    elif config.disable or _syscalls.any_missing():
+    elif config.disable or errnos.missing:
         movers, why = _allowed(movers)
         if why:
             reason, refused = why, movers[0] is UserSpace and amount != 0
@@ -123,7 +130,7 @@ def _allowed(movers: tuple[type[Mover], ...]) -> tuple[tuple[type[Mover], ...], 
     why = ""
     left = []
     for mover in movers:
-        absent = "switched off by config.disable" if mover.name in config.disable else _syscalls.missing(mover.name)
+        absent = "switched off by config.disable" if mover.name in config.disable else errnos.missing.get(mover.name)
         if absent:
             why = why or f"{mover.name}: {absent}"
         else:

@@ -1,20 +1,22 @@
 """The loop.
 
-Rules of this file: the only loop of a copy, and the only place that books bytes, waits, and gives the turn back. It
-does not know what it moves, nor between what.
+The only loop of a copy, and the only place that books bytes, waits, and yields. It does not know what it moves, nor
+between what.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Sequence
 from time import monotonic
 
 from .._errors import TransferClosedError
-from .._hub import waiting as _hub
-from .._kernel import syscalls as _syscalls
+from .._hub import claims
+from .._hub.turn import enter, yield_to_loop
+from .._kernel import syscalls
 from .._movers import Mover
-from . import tally as _stats
+from . import tally as tallies
 from .tally import Tally
 
 #: How often a sink whose EAGAIN is soon over is tried again at once before the greenlet waits in the hub. A call costs
@@ -25,60 +27,61 @@ MOST_TRIES, LEAST_TRIES = 12, 2
 
 
 def pump(mover: Mover, left: float, tally: Tally, observers: Sequence[Callable[[int], None]] = ()) -> None:
-    """Call ``mover`` until ``left`` bytes are delivered or its source ends; tell ``observers`` after each step.
+    """Step ``mover`` until ``left`` bytes are delivered or its source ends; tell ``observers`` after each step.
 
-    Waits on the one end that can be the cause of an EAGAIN, and goes through the loop when the hub's turn
+    Waits on the one end that can be the cause of an EAGAIN, and yields through the loop when the hub's turn
     is over. Whatever ends it, ``tally.moved`` is what was delivered.
+
+    :raises OSError: what the kernel answered; ``tally.refused`` is True then.
     """
     tries = again = MOST_TRIES
-    passed = mover.source.passed if mover.source.rewindable else None
-    born = _hub.generation
-    turn = _hub.turn()
-    deadline = 0.0
-    _stats.under_way.add(tally)
+    passed = mover.reader.passed if mover.reader.rewindable else None
+    born = claims.generation
+    budget, deadline = enter(tally.began)
+    tallies.under_way.add(tally)
     try:
-        if turn is not None and 0.0 < (deadline := turn.enter(tally.began)) <= tally.began:
-            _hub.breathe()
+        if 0.0 < deadline <= tally.began:
+            yield_to_loop()
             _still_here(born)
             deadline = 0.0
         while left > 0:
-            if deadline == 0.0 and turn is not None:  # an iteration that has not been asked about
-                mover.brief = turn.over(monotonic())
-                deadline = turn.deadline
-            try:
-                moved = mover(left)
-            except BlockingIOError as exc:
-                if not mover.blocked_on.waitable or _syscalls.struck(exc):
-                    raise  # an object of somebody else's in non-blocking mode: what it took only it knows
-                mover.unsure = False
-                if tries > 0 and mover.blocked_on.soon:
-                    tries -= 1
-                    continue
-            else:
-                if moved == 0:
-                    mover.unsure = False
-                    return
+            if deadline == 0.0 and budget is not None:  # first step in this loop iteration: fetch its deadline
+                mover.over_budget = budget.over(monotonic())
+                deadline = budget.deadline
+            mover.in_call = True
+            moved = mover.step(left)
+            if moved > 0:
                 left -= moved
                 tally.moved += moved
-                mover.unsure = False  # at once: CPython 3.10 looks for signals at each jump, too
+                mover.in_call = False  # at once: CPython 3.10 looks for signals at each jump, too
                 if tries != again:
-                    if mover.woken is None:  # it was worth while
+                    if mover.waited_for is None:  # it was worth while
                         again = MOST_TRIES
                     tries = again
-                mover.woken = None
+                mover.waited_for = None
                 if passed is not None:
                     passed(moved)
                 if observers:
                     tell(observers, moved)
                     _still_here(born)
-                if mover.stalled is None:
-                    if left > 0 and turn is not None and (now := monotonic()) >= deadline:
-                        if turn.over(now):
-                            _hub.breathe()
+                if mover.blocked_after is None:
+                    if left > 0 and budget is not None and (now := monotonic()) >= deadline:
+                        if budget.over(now):
+                            yield_to_loop()
                             _still_here(born)
                         deadline = 0.0
                     continue
-                mover.blocked_on, mover.stalled = mover.stalled, None
+                mover.blocked_on, mover.blocked_after = mover.blocked_after, None
+            else:
+                mover.in_call = False
+                if moved == 0:
+                    return
+                if moved != syscalls.AGAIN or not mover.blocked_on.waitable:
+                    tally.refused = True
+                    raise OSError(-moved, os.strerror(-moved))
+                if tries > 0 and mover.blocked_on.retry_eagain:
+                    tries -= 1
+                    continue
             if again > LEAST_TRIES:
                 again = max(again // 2, LEAST_TRIES)
             tally.waits += 1
@@ -86,7 +89,7 @@ def pump(mover: Mover, left: float, tally: Tally, observers: Sequence[Callable[[
             _still_here(born)
             deadline = 0.0  # a new iteration has a budget of its own: ask for it
     finally:
-        _stats.fold(tally)
+        tallies.fold(tally)
 
 
 def tell(observers: Sequence[Callable[[int], None]], count: int) -> None:
@@ -103,5 +106,5 @@ def tell(observers: Sequence[Callable[[int], None]], count: int) -> None:
 
 def _still_here(born: int) -> None:
     """Stop a greenlet that woke up in a forked child: the parent's copy of it moves these bytes (M19)."""
-    if _hub.generation != born:
+    if claims.generation != born:
         raise TransferClosedError("the transfer belongs to the process that made it, and this is a fork of it")

@@ -1,6 +1,6 @@
 """What moved how: totals of the process, and what is under way in it.
 
-Rules of this file: numbers only; nothing here decides anything. A transfer under way is looked at when somebody
+Numbers only; nothing here decides anything. A transfer under way is looked at when somebody
 asks, so that a trace sees every byte moved before it looks: telling it at every wait cost a third of what a wait
 costs.
 """
@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 from collections import Counter
 from time import monotonic
-from typing import ClassVar, Protocol
 
 from gevent import monkey
 
 from .._config import MECHANISMS
-from . import callsite as _places
+from .._ends.description import Sink, Source
+from .._movers import Mover
+from . import callsite
 
 logger = logging.getLogger("gzc")
 
@@ -28,32 +28,10 @@ _new_lock = monkey.get_original("_thread", "RLock")
 _lock = _new_lock()
 
 
-def _forked() -> None:
+def forget() -> None:
+    """In a forked child: a thread of the parent may have held the lock."""
     global _lock
-    _lock = _new_lock()  # a thread of the parent may have held it
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forked)
-
-
-class Origin(Protocol):
-    """What is asked of a source."""
-
-    def amount(self) -> int | None: ...
-
-
-class Counted(Protocol):
-    """What a tally must know of a mover."""
-
-    name: ClassVar[str]
-    calls: int
-
-    @property
-    def source(self) -> Origin: ...
-
-    @property
-    def sink(self) -> object: ...
+    _lock = _new_lock()
 
 
 #: How many reasons, and how many of them with their places, are told apart: a reason names a class, and a program
@@ -119,21 +97,26 @@ _totals = Totals()
 class Tally:
     """What one pump run has done so far.
 
-    mover
-        Who makes the calls, and counts them.
+    mover, source, sink
+        Who makes the calls, and counts them; between which ends.
     moved, waits
         Bytes delivered, and how often it had to wait for that.
     left, began
         The most it was to move, and when it began.
+    refused
+        Whether the kernel's refusal has ended it.
     """
 
-    __slots__ = ("began", "left", "moved", "mover", "waits")
+    __slots__ = ("began", "left", "moved", "mover", "refused", "sink", "source", "waits")
 
-    def __init__(self, mover: Counted, left: float = math.inf) -> None:
+    def __init__(self, mover: Mover, source: Source, sink: Sink, left: float = math.inf) -> None:
         self.mover = mover
+        self.source = source
+        self.sink = sink
         self.left = left
         self.moved = 0
         self.waits = 0
+        self.refused = False
         self.began = monotonic()
 
 
@@ -176,7 +159,7 @@ def refuse(why: str, mechanism: str, source: object, sink: object, *, descriptor
     is otherwise silent; the following ones are INFO. ``mechanism`` is what was not used; that, the reason and
     the ends are fields of the log record, too, for those who keep their log as JSON.
     """
-    place = _places.caller() if _asked_for_places else ""
+    place = callsite.caller() if _asked_for_places else ""
     with _lock:
         told = _totals.refuse(why, place)
         first = descriptor and told not in _warned
@@ -185,7 +168,7 @@ def refuse(why: str, mechanism: str, source: object, sink: object, *, descriptor
     level = logging.WARNING if first else logging.INFO
     if descriptor and logger.isEnabledFor(level):
         fields = {"why": why, "mechanism": mechanism, "source": str(source), "sink": str(sink)}
-        logger.log(level, "not zero-copy: %s", why, stacklevel=_places.level(), extra=fields)
+        logger.log(level, "not zero-copy: %s", why, stacklevel=callsite.level(), extra=fields)
 
 
 def stats() -> dict[str, dict[str, int]]:

@@ -1,7 +1,7 @@
 """``Transfer``: plan, run, resume, reclaim, close.
 
-Rules of this file: state lives in the transfer and is settled in one ``finally``; the exception that
-interrupts it stays the caller's.
+What changes in a copy is here, in the run's reader and writer, or in a mover; what ended went past is settled in one
+``finally``. The exception that interrupts a transfer stays the caller's.
 """
 
 from __future__ import annotations
@@ -9,24 +9,29 @@ from __future__ import annotations
 import contextlib
 import math
 import operator
-import warnings
-from types import TracebackType
-from typing import Any, SupportsIndex
+import os
+from typing import SupportsIndex
+
+import gevent
 
 from .._config import config
-from .._ends.description import Sink, Source
+from .._ends.description import Source
+from .._ends.file_reader import FileReader
+from .._ends.file_sinks import FileWriter
 from .._ends.known_types import sink as describe_sink
 from .._ends.known_types import source as describe_source
 from .._ends.memory import Cursor, MemorySource
 from .._ends.opaque import opaque_source
-from .._errors import BusyError, NotZeroCopyError, TransferClosedError
-from .._hub import waiting as _hub
-from .._kernel import syscalls as _syscalls
-from .._movers import Declined, Head, Mover, UserSpace
-from . import tally as _stats
-from .interruption import Interruptible, sign
-from .plan import Plan, plan
+from .._ends.run import Reader, Writer
+from .._errors import NotZeroCopyError
+from .._hub import claims
+from .._movers import Declined, Mover
+from .._movers.userspace import Head, UserSpace
+from . import tally
+from .interruption import Interruptible, runs, sign
+from .plan import plan
 from .pump import pump, tell
+from .tally import Tally
 
 
 class Transfer(Interruptible):
@@ -38,18 +43,13 @@ class Transfer(Interruptible):
         The ``Plan`` it runs.
     """
 
-    moved = 0
-    _held = b""
     _broken = False
-    _closed = False
-    _lost_count = False
-    _region: Any = None
-    _running = False
-    _settled = True
+    _consumed = 0
+    _ran = False
+    _writer: Writer | None = None
 
     def __init__(self, src: object, dst: object, count: SupportsIndex | None = None, *, fallback: bool = True) -> None:
-        self._born = _hub.generation
-        self._claims = _hub.Claims()
+        self._born, self._token = claims.generation, object()
         self._left: float = math.inf
         if count is not None:
             self._left = operator.index(count)
@@ -60,23 +60,7 @@ class Transfer(Interruptible):
         self._dst = dst
         self._fallback = fallback
         self._done = self._left == 0
-        self.plan = self._describe()
-
-    def _describe(self) -> Plan:
-        """Size, position and flags are facts of the moment: asked for each run, never kept."""
-        source, sink = describe_source(self._src), describe_sink(self._dst)
-        count = None if self._left == math.inf else int(self._left)
-        return plan(source, sink, count, fallback=self._fallback)
-
-    @property
-    def exact(self) -> bool:
-        """Whether ``moved`` is the truth; if not, it is a lower bound, and the transfer is not resumed."""
-        return not self._lost_count and (self._settled or self._running)
-
-    @property
-    def in_flight(self) -> int:
-        """Bytes taken from the source and not yet delivered; a resumed run delivers them first."""
-        return len(self._held)
+        self.plan = plan(describe_source(self._src), describe_sink(dst), self._left, fallback=fallback)
 
     def run(self) -> int:
         """Move bytes, and after an interruption go on where it stopped. Returns ``moved``.
@@ -84,73 +68,62 @@ class Transfer(Interruptible):
         :raises TransferClosedError: closed, not exact, or in a forked child.
         """
         self._check_open()
-        if not self._done:
-            before = self.plan.sink
-            self.plan = self._describe()
-            if self._region is None and before.identity == self.plan.sink.identity:
-                self._region = before.region  # what others have written behind is to stay behind
+        if self._ran and not self._done:
+            if issubclass(type(self._src), Source):
+                self._src = self._src.after(self._consumed)  # type: ignore[attr-defined]
+            # Size, position and flags are facts of the moment.
+            source, sink = describe_source(self._src), describe_sink(self._dst)
+            self.plan, self._consumed = plan(source, sink, self._left, fallback=self._fallback), 0
         return self._run()
-
-    def _check_open(self) -> None:
-        if _hub.generation != self._born:
-            raise TransferClosedError("the transfer belongs to the process that made it, and this is a fork of it")
-        if self._closed:
-            raise TransferClosedError("the transfer is closed")
-        self._check_idle()
-        if not self.exact:
-            raise TransferClosedError(
-                f"an exception struck between a system call and its booking, after {self.moved} bytes or more:"
-                " going on might send bytes twice"
-            )
-
-    def _check_idle(self) -> None:
-        if self._running and _hub.generation == self._born:
-            raise BusyError("the transfer is running in another greenlet")
 
     def _run(self) -> int:
         if self._done:
             return self.moved
         source, sink = self.plan.source, self.plan.sink
-        self._begin()
-        self._running = True
+        self._began, self._ran_in = next(runs), id(gevent.getcurrent())
+        self._running = self._ran = True
         try:
-            self._claim(source, sink)  # what it raises has interrupted nothing, and is not signed
+            reader, writer = source.start(), sink.start()
+            self._claimed = (*self._claimed, source, sink)
+            claims.take(self._token, source, sink)  # what it raises has interrupted nothing, and is not signed
+            before, self._writer = self._writer, writer
+            if isinstance(before, FileWriter) and isinstance(writer, FileWriter) and before.identity == writer.identity:
+                writer.region = before.region  # what others have written behind it is to stay behind
             try:
-                self._move(source, sink)
+                self._run_plan(reader, writer)
                 self._done = True
-                source.finish()
-                sink.finish()
+                reader.finish()
+                writer.finish()
             except BaseException as exc:
-                source.close()
-                sink.close()
+                reader.close()
+                writer.close()
                 sign(exc, self)
                 raise
             return self.moved
         finally:
             self._running = False
             if not self._held:
-                self._claims.release()
+                self._release()
 
-    def _move(self, source: Source, sink: Sink) -> None:
-        movers = self.plan.movers
+    def _run_plan(self, reader: Reader, writer: Writer) -> None:
+        source, sink, movers = self.plan.source, self.plan.sink, self.plan.movers
         if not movers:
             raise NotZeroCopyError(self.plan.reason)
         self._observers = (*source.observers, *sink.observers)
         self._broken = False
         if self.plan.refused:
             self.plan.refuse()
-        sink.flush()
-        if self._region is not None:
-            sink.region, self._region = self._region, None
+        if writer.buffered:
+            writer.flush()
         if self._held:
-            self._deliver(sink)
-        if source.buffered:
-            self._leg(Head(source, sink), self._left, source, sink)
+            self._deliver_held(writer)
+        if source.heads:
+            self._run_mover(Head(source, reader, writer), source)
         while movers:
             kind, *rest = movers
             try:
-                self._leg(kind(source, sink), self._left, source, sink)
-                return self._ask_at_end(source, sink)
+                self._run_mover(kind(reader, writer), source)
+                return self._ask_at_end(source, writer)
             except Declined as declined:
                 if rest and not declined.refusal:
                     movers = (rest[0], kind, *rest[1:])  # as good, and it may give the turn back
@@ -158,137 +131,111 @@ class Transfer(Interruptible):
                     movers = tuple(other for other in rest if not other.only_when_cold)
                 why = f"{source} -> {sink}: {kind.name}: {declined}"
                 if declined.refusal or not movers:
-                    _stats.refuse(why, kind.name, source, sink, descriptor=True)
+                    tally.refuse(why, kind.name, source, sink, descriptor=True)
                 if self._held:
-                    self._deliver(sink)
+                    self._deliver_held(writer)
                 if not movers:  # user space never declines: the caller forbade it
-                    if self.moved and declined.error is not None:
-                        raise declined.error from None
-                    raise NotZeroCopyError(why) from declined.error
+                    if self.moved and declined.number:
+                        raise OSError(declined.number, os.strerror(declined.number)) from None
+                    raise NotZeroCopyError(why) from None
             except BaseException:
                 if self._broken and self._held:
-                    self._deliver(sink)
+                    self._deliver_held(writer)  # ECONNRESET is reported once: first what came before it
                 raise
         raise AssertionError("user space neither ended nor declined")
 
-    def _leg(self, mover: Mover, left: float, source: Source, sink: Sink) -> None:
+    def _reserve(self, left: float, source: Source, reader: FileReader, writer: FileWriter) -> None:
+        """Take both ranges first: shutil never yields during a file-to-file copy, so callers take no lock. We yield.
+
+        Not of a size that is a claim: the rest would be zeros in front of others' bytes.
+        """
+        if reader.identity == writer.identity:
+            return
+        amount = int(min(left, source.amount() or 0))
+        yields = amount > config.small or not reader.is_cached(reader.offset, amount)
+        if yields and reader.size_is_reliable():
+            reader.reserve(amount)
+            writer.reserve(amount)
+
+    def _run_mover(self, mover: Mover, source: Source) -> None:
         """Run one mover to its end, and settle what went past both ends, whatever ended it."""
+        sink, reader, writer = self.plan.sink, mover.reader, mover.writer
+        left = self._left
         if source.limit is not None:
-            left = min(left, source.limit)
-        tally, late, declined = _stats.Tally(mover, left), 0, False
+            left = min(left, source.limit - (self._consumed if source is self.plan.source else 0))
+        count = Tally(mover, source, sink, left)
+        late, declined = 0, False
         self._settled = False  # a signal handler may strike in the ``finally``, too
         try:
-            if source.identity is not None and sink.identity not in (None, source.identity):
-                # shutil never yields while it copies between files, so its callers take no lock. We yield: both ranges
-                # are taken first. Of a size that is a claim, the rest would be zeros in front of others' bytes.
-                amount = int(min(left, source.amount() or 0))
-                if self._gives_turns(source, amount) and source.size_is_reliable():
-                    source.reserve(amount)
-                    sink.reserve(amount)
-            pump(mover, left, tally, self._observers)
+            if isinstance(reader, FileReader) and isinstance(writer, FileWriter):
+                self._reserve(left, source, reader, writer)
+            pump(mover, left, count, self._observers)
         except BaseException as exc:
-            declined = isinstance(exc, Declined)
-            if mover.unsure:
-                late = self._book_late(mover, exc, tally)
-            if mover.blocked_on is source and not declined:
-                # A reset is told once, maybe while the pipe is filled further: what came before it goes first.
-                self._broken = _syscalls.answered(exc)
-                source.fail(exc)
+            if isinstance(exc, Declined):
+                declined, mover.in_call = True, False
+            elif mover.in_call:
+                late = self._book_late(mover, exc, count)
+            if mover.blocked_on is reader and not declined:
+                self._broken = count.refused
+                source.translate(exc)
             raise
         finally:
-            if mover.unsure:  # nobody could know, or a signal struck while it was asked
+            if mover.in_call:  # nobody could know, or a signal struck while it was asked
                 self._lost_count = True
-            self.moved += tally.moved
-            self._left -= tally.moved
-            held = mover.close()
-            if not source.rewindable:
+            self.moved += count.moved
+            self._left -= count.moved
+            held = mover.close(not mover.in_call)
+            if not reader.rewindable:
                 self._held = held
-            if _hub.generation == self._born:  # the position is shared with the parent, and the parent's to set
-                try:
-                    sink.settle(tally.moved)
-                finally:
-                    source.settle(tally.moved + len(self._held))
+            if claims.generation == self._born:  # the position is shared with the parent, and the parent's to set
+                self._settle(source, reader, writer, count.moved)
             self._settled = True
             if late:  # positions are set: an observer may give up the turn
-                # Unless another mover goes on, the copy is interrupted already, and by the caller's own.
+                # If no mover takes over, the caller's exception is propagating; an observer's must not replace it.
                 with contextlib.nullcontext() if declined else contextlib.suppress(Exception):
                     tell(self._observers, late)
 
-    def _gives_turns(self, source: Source, amount: int) -> bool:
-        """Whether a copy of ``amount`` bytes between files takes more than one read and one write in the hub."""
-        return amount > config.small or not source.at_hand(source.offset, amount)
+    def _settle(self, source: Source, reader: Reader, writer: Writer, moved: int) -> None:
+        consumed = moved + len(self._held)
+        try:
+            writer.settle(moved)
+            for settler in self.plan.sink.settlers:
+                settler(moved)
+        finally:
+            if source is self.plan.source:
+                self._consumed += consumed
+            reader.settle(consumed)
+            for settler in source.settlers:
+                settler(consumed)
 
-    def _ask_at_end(self, source: Source, sink: Sink) -> None:
+    def _ask_at_end(self, source: Source, writer: Writer) -> None:
         """The bytes below have ended: a wrapper's own ``read`` says whether that is the end.
 
         What it raises, it would have raised in a loop over it; should it still give bytes, they are delivered.
         """
         if source.asks_at_end and self._left and not isinstance(self._src, Source):
             own = opaque_source(self._src, "its own read at the end")
-            self._leg(UserSpace(own, sink), self._left, own, sink)
+            self._run_mover(UserSpace(own.start(), writer), own)
 
-    def _book_late(self, mover: Mover, exc: BaseException, tally: _stats.Tally) -> int:
-        """``exc`` struck between a call and its booking: find out what the call did, or admit not to know."""
-        late = mover.despite(exc)
+    def _book_late(self, mover: Mover, exc: BaseException, count: Tally) -> int:
+        """``exc`` hid what a step had moved: find out, or admit not to know."""
+        late = mover.moved_before(exc)
         if late is None:
             return 0
-        tally.moved += late
-        mover.unsure = False
-        _stats.book(mover.name, 0, late, 0)
+        count.moved += late
+        mover.in_call = False
+        tally.book(mover.name, 0, late, 0)
         return late
 
-    def _deliver(self, sink: Sink) -> None:
+    def _deliver_held(self, writer: Writer) -> None:
         """Deliver what an earlier run or a mover that declined had taken from the source."""
         cursor = Cursor(self._held)
         held, self._held = self._held, b""
+        source = MemorySource(cursor).limited(len(held))
         try:
-            self._leg(UserSpace(MemorySource(cursor), sink), len(held), MemorySource(cursor), sink)
+            self._run_mover(UserSpace(source.start(), writer), source)
         finally:
             self._held = held[cursor.position :]
-
-    def _claim(self, source: Source, sink: Sink) -> None:
-        for end in (source, sink):
-            end.check()
-            if end.exclusive:
-                self._claims.take(end.obj, end.direction)
-
-    def reclaim(self) -> bytes:
-        """Hand back what was taken from the source and not delivered, and end the transfer.
-
-        :raises BusyError: it is running in another greenlet; kill that first.
-        """
-        self._check_idle()
-        held, self._held = self._held, b""
-        self.close()
-        return held
-
-    def close(self) -> None:
-        """End the transfer. What was in flight is dropped, with a ``ResourceWarning`` that says how much.
-
-        :raises BusyError: it is running in another greenlet; kill that first.
-        """
-        if self._closed:
-            return
-        self._check_idle()
-        self._closed = True
-        dropped, self._held = len(self._held), b""
-        if _hub.generation == self._born:
-            self._claims.release()
-            if dropped:
-                message = f"{dropped} bytes taken from {self._src!r} and not delivered are dropped"
-                warnings.warn(message, ResourceWarning, stacklevel=2, source=self)
-
-    def __enter__(self) -> Transfer:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None) -> None:
-        self.close()
-
-    def __del__(self) -> None:
-        if self._held and not self._running:
-            self.close()
-        else:
-            self._claims.release()  # a strike while it was released would make the next object with that id busy
 
     def __repr__(self) -> str:
         return f"<Transfer {self.moved} bytes moved, {self.in_flight} in flight: {self.plan}>"

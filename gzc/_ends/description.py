@@ -1,20 +1,19 @@
-"""``Source`` and ``Sink``: pure descriptions of where bytes come from and go to.
+"""``Source`` and ``Sink``: frozen descriptions of where bytes come from and go to, and what a run makes of them.
 
-Rules of this file: an endpoint knows, the pump moves. A wrapper composes by returning a new description
-(``limited``, ``settling``, ``heading`` and so on); it never performs the copy itself. Go lets wrappers perform,
-and pays with types whose only purpose is to hide a method from the recursion.
+A description says what an end is; nobody changes it. A wrapper composes by returning a new one (``limited``,
+``settling``, ``heading`` and so on) and never performs the copy itself: Go lets wrappers perform, and pays with types
+whose only purpose is to hide a method from the recursion. What changes in a copy belongs to the run: ``start`` gives it
+a ``Reader`` or a ``Writer``. An end over which a run keeps nothing is its own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from enum import Enum
-from typing import Any, ClassVar, TypeVar
+from typing import ClassVar, TypeVar
 
-import gevent
-
-from .._hub import waiting as _hub
-from .._kernel import syscalls as _syscalls
+from .._hub.waiting import READ, WRITE
+from .run import Reader, Writer
 
 #: Bytes per step through user space. From 64 KiB to 1 MiB the CPU per byte of file to socket was the same
 #: within noise, and 256 KiB still fits the second-level cache it is read into and sent from.
@@ -22,13 +21,6 @@ BLOCK = 256 * 1024
 
 _E = TypeVar("_E", bound="End")
 _S = TypeVar("_S", bound="Source")
-
-
-def _copy(end: _E) -> _E:
-    """What ``copy.copy`` gives, in a fifth of its 2 us: a request body is described in ten such steps."""
-    new: _E = object.__new__(type(end))
-    new.__dict__.update(end.__dict__)
-    return new
 
 
 class Kind(Enum):
@@ -56,78 +48,38 @@ class End:
 
     kind: Kind
     direction: ClassVar[str]
+    obj: object
     note: str = ""
     #: Whether two transfers on ``obj`` in one direction would mix: not so for memory and sections.
     exclusive: bool = True
-    #: Whether ``wait`` works: its calls can answer EAGAIN and be made again.
-    waitable: bool = False
-    #: Whether an EAGAIN is soon over, so that asking again at once is cheaper than to wait: not so where the other
-    #: side makes room, or gives, a little at a time.
-    soon: bool = False
     #: Device and inode of a regular file, whatever may be done with it: to recognize a copy onto itself.
     identity: tuple[int, int] | None = None
     #: Whether there is a descriptor below that a faster way could have used: its refusal is worth a warning.
     has_descriptor: bool = True
+    #: To be told how many bytes went past when a mover has ended, and after each step.
+    settlers: tuple[Callable[[int], None], ...] = ()
+    observers: tuple[Callable[[int], None], ...] = ()
 
     def __init__(self, obj: object) -> None:
         self.obj = obj
-        self._settlers: tuple[Callable[[int], None], ...] = ()
-        #: To be told after each step how many bytes it delivered.
-        self.observers: tuple[Callable[[int], None], ...] = ()
 
-    #: The descriptor, asked afresh each time: it is true until the next switch (hard cases O15, O16).
-    fileno: Callable[[], int]
-
-    def check(self) -> None:
-        """Raise, before a byte moves, what would keep this greenlet from using the end."""
-
-    def wait(self) -> None:
-        """Wait in the hub until the end is ready; only for those whose calls can answer EAGAIN."""
-        raise BlockingIOError(f"{self!r} would block, and gzc does not know how to wait for it")
-
-    def ready(self) -> bool:
-        """Whether the kernel calls the end ready at this moment."""
-        return True
-
-    def despite(self, exc: BaseException) -> int | None:
-        """How many bytes ``read`` or ``write`` moved although it raised ``exc``; None when nobody can know.
-
-        An object's own error or a timeout says none; what a signal handler raises in the middle says nothing.
-        """
-        own = isinstance(exc, (Exception, gevent.Timeout, gevent.GreenletExit))
-        return 0 if own and not _syscalls.struck(exc) else None
-
-    def settle(self, count: int) -> None:
-        """``count`` bytes went past: set the position, count down limits, tell whoever asked to be told."""
-        for settler in self._settlers:
-            settler(count)
-
-    def reserve(self, count: int) -> None:
-        """The next ``count`` bytes are this copy's: whoever uses the object meanwhile is to find it behind them."""
-
-    def finish(self) -> None:
-        """The run has moved all there was: give back what it had, which may wait for storage, and fail."""
-
-    def close(self) -> None:
-        """The run was ended by an exception: give back what it still has, and wait for nothing."""
+    def _with(self: _E, **changes: object) -> _E:
+        """A description that differs in ``changes``: what ``copy.copy`` gives, in a fifth of its 2 us."""
+        new: _E = object.__new__(type(self))
+        new.__dict__.update(self.__dict__, **changes)
+        return new
 
     def settling(self: _E, settler: Callable[[int], None]) -> _E:
         """A description that also tells ``settler`` how many bytes went past, once a run."""
-        new = _copy(self)
-        new._settlers = (*self._settlers, settler)
-        return new
+        return self._with(settlers=(*self.settlers, settler))
 
     def observing(self: _E, observer: Callable[[int], None]) -> _E:
         """A description that also tells ``observer`` after each step how many bytes it delivered."""
-        new = _copy(self)
-        new.observers = (*self.observers, observer)
-        return new
+        return self._with(observers=(*self.observers, observer))
 
     def noted(self: _E, note: str) -> _E:
         """A description with other words about it."""
-        new = _copy(self)
-        new.note = note
-        return new
+        return self._with(note=note)
 
     def __str__(self) -> str:
         return self.note or self.kind.value
@@ -145,46 +97,26 @@ class Source(End):
         The most that may be consumed, or None.
     """
 
-    direction = _hub.READ
+    direction = READ
     offset: int = 0
     size: int | None = None
     limit: int | None = None
-    #: Whether what was read and not delivered can be put back, by settling on the delivered count.
-    rewindable: bool = False
-    #: Whether ``read`` gives a view of the owner's memory, which is to be let go before others run: see ``unread``.
-    borrowed: bool = False
-    #: Whether it gives records, of which what is beyond a count is cut off, as recv(2) would.
-    records: bool = False
-    #: Whether there may be bytes above the descriptor, for ``head`` to hand out first.
-    buffered: bool = False
-    #: Of how few bytes, if ``limit`` allows no more, a call below is not worth setting up.
+    #: What hands out bytes that lie above the descriptor, the outermost first.
+    heads: tuple[Callable[[int], bytes], ...] = ()
+    #: Through user space goes a limit of no more bytes than this.
     least: int = 0
     #: Whether the object's own ``read`` is to be asked where the bytes below end.
     asks_at_end: bool = False
-    _translations: tuple[Callable[[BaseException], BaseException], ...] = ()
+    #: Whether it has a position, and can be read again from where it was.
+    rewindable: bool = False
+    translations: tuple[Callable[[BaseException], BaseException], ...] = ()
 
-    def read(self, count: int) -> bytes | memoryview:
-        """Up to ``count`` bytes, empty at end of file. The view is valid until the next call."""
+    def start(self) -> Reader:
+        """What a run reads from.
+
+        :raises BusyError: another greenlet waits for the same.
+        """
         raise TypeError(f"{self!r} does not say how to be read")
-
-    def unread(self, count: int) -> None:
-        """The next ``read`` is to give the last ``count`` bytes again; only of a borrowed view."""
-
-    def despite(self, exc: BaseException) -> int | None:
-        """A read that can be made again has moved nothing, whatever struck it."""
-        return 0 if self.rewindable else super().despite(exc)
-
-    def settle(self, count: int) -> None:
-        if self.limit is not None:
-            self.limit -= count
-        super().settle(count)
-
-    def passed(self, count: int) -> None:
-        """``count`` more bytes were delivered: who asks for the position meanwhile is to see it (hard case R11)."""
-
-    def head(self, count: int) -> bytes:
-        """Take up to ``count`` of the bytes buffered above the descriptor: they come first."""
-        return b""
 
     def amount(self) -> int | None:
         """How many bytes are to be had, as far as the source knows beforehand."""
@@ -192,6 +124,22 @@ class Source(End):
             return None
         rest = max(0, self.size - self.offset)
         return rest if self.limit is None else min(rest, self.limit)
+
+    def size_is_reliable(self) -> bool:
+        """Whether ``amount`` is what there is, as long as nobody changes the file: only then may a size be framing.
+
+        True for a regular file of local storage. In /proc and /sys, on FUSE and network file systems a size is a
+        claim (hard case R3).
+        """
+        return False
+
+    def after(self: _S, count: int) -> _S:
+        """What is left to describe when ``count`` bytes of this have gone past."""
+        return self._with(offset=self.offset + count, limit=None if self.limit is None else self.limit - count)
+
+    def limited(self: _S, count: int) -> _S:
+        """A description of at most the next ``count`` bytes; the smallest of nested limits counts."""
+        return self._with(limit=count if self.limit is None else min(count, self.limit))
 
     def heading(self: _S, take: Callable[[int], bytes]) -> _S:
         """A description that hands out what ``take(n)`` gives first, up to ``n`` bytes at a time until it is empty.
@@ -203,84 +151,56 @@ class Source(End):
         """
         if self.rewindable:
             raise TypeError(f"{self!r} has a position: seek back, and nothing need go before it")
-        new = _copy(self)
-        below = self.head if self.buffered else lambda _count: b""
-        new.buffered = True
-        new.head = lambda count: take(count) or below(count)  # type: ignore[method-assign]
-        return new
+        return self._with(heads=(take, *self.heads))
 
-    def worthwhile(self: _S, least: int) -> _S:
+    def slow_below(self: _S, least: int) -> _S:
         """A description that goes through user space where its limit allows ``least`` bytes or fewer."""
-        new = _copy(self)
-        new.least = least
-        return new
+        return self._with(least=least)
 
-    def ending(self: _S) -> _S:
+    def confirming_end(self: _S) -> _S:
         """A description at whose end the object's own ``read`` has the last word.
 
         Only the wrapper knows whether an end is one: a body shorter than promised, or longer than allowed, is
         an error that its ``read`` raises. Of wrappers around one another the outermost is asked.
         """
-        new = _copy(self)
-        new.asks_at_end = True
-        return new
+        return self._with(asks_at_end=True)
 
-    def failing(self: _S, translate: Callable[[BaseException], BaseException]) -> _S:
-        """A description that puts ``translate(exc)`` in the place of what strikes while this end is read.
+    def translating(self: _S, translate: Callable[[BaseException], BaseException]) -> _S:
+        """A description that puts ``translate(exc)`` in the place of what ends a copy while this end is read.
 
         For wrappers whose ``read`` answers with an exception of its own, or closes something when one passes
-        through, a ``gevent.Timeout`` too: what is to stay itself is given back. Those of nested wrappers are
+        through, a ``gevent.Timeout`` too: return ``exc`` unchanged to leave it as it is. Those of nested wrappers are
         asked from the inside out, each with what the last one gave.
         """
-        new = _copy(self)
-        new._translations = (*self._translations, translate)
-        return new
+        return self._with(translations=(*self.translations, translate))
 
-    def at_hand(self, offset: int, count: int) -> bool:
-        """Whether these bytes of a file can be had without waiting for storage."""
-        return True
-
-    def size_is_reliable(self) -> bool:
-        """Whether ``amount`` is what there is, as long as nobody changes the file: only then may a size be framing.
-
-        True for a regular file of local storage. In /proc and /sys, on FUSE and network file systems a size is a
-        claim (hard case R3).
-        """
-        return False
-
-    def fail(self, exc: BaseException) -> None:
-        """Raise what a reader of the outermost wrapper sees of ``exc``, which struck while this end was read.
-
-        Nothing is raised if that is ``exc`` itself.
-        """
+    def translate(self, exc: BaseException) -> None:
+        """Raise what a reader of the outermost wrapper sees of ``exc``, if that is not ``exc`` itself."""
         seen = exc
         try:
-            for translate in self._translations:
+            for translate in self.translations:
                 seen = translate(seen)
             if seen is not exc:
                 raise seen  # its context is what it would be, had the wrapper raised it
         finally:
             del seen  # its traceback has this frame, and with it the caller's files
 
-    def limited(self: _S, count: int) -> _S:
-        """A description of at most the next ``count`` bytes; the smallest of nested limits counts."""
-        new = _copy(self)
-        new.limit = count if self.limit is None else min(count, self.limit)
-        return new
+    def head(self, count: int) -> bytes:
+        """Take up to ``count`` of the bytes above the descriptor, which come first."""
+        for take in self.heads:
+            if data := take(count):
+                return data
+        return b""
 
 
 class Sink(End):
     """Where bytes go: what ``gzc.sink`` answers, and what ``__gzc_sink__`` returns."""
 
-    direction = _hub.WRITE
-    #: Of a file: the part of it that is this run's alone, and to be filled first by one that goes on.
-    region: Any = None
-    #: Whether ``write`` may wait by itself, so that others run before it is over.
-    waits_in_write: bool = False
+    direction = WRITE
 
-    def write(self, data: memoryview) -> int:
-        """Deliver some of ``data``; how many bytes were taken."""
+    def start(self) -> Writer:
+        """What a run writes to.
+
+        :raises BusyError: another greenlet waits for the same.
+        """
         raise TypeError(f"{self!r} does not say how to be written")
-
-    def flush(self) -> None:
-        """Push out what is buffered above the descriptor; called before anything goes below."""

@@ -16,11 +16,8 @@ from gevent import fileobject as gfile
 from gevent import socket as gsocket
 from gevent._fileobjectposix import GreenFileDescriptorIO  # type: ignore[import-not-found]
 
-from .._hub import waiting as _hub
-from . import file_sinks as _file_sinks
-from . import files as _files
-from . import memory as _memory
-from . import sockets as _sockets
+from .._hub.waiting import socket_of
+from . import file_sinks, files, memory, sockets
 from .consent import sinks, sources
 from .description import End, Sink, Source
 from .opaque import opaque_sink, opaque_source
@@ -112,7 +109,7 @@ def _stream(register: Any, make: Callable[[Any, Any], End]) -> Callable[..., Any
     """What ``socket.makefile`` gives, ``file``, or the bare ``raw`` object below its buffer."""
 
     def below(raw: Any, file: Any = None) -> Any:
-        sock = _hub.socket_of(raw)
+        sock = socket_of(raw)
         if register is sources and raw._timeout_occurred:
             return None  # its own ``read`` refuses, since bytes may have been lost with the exception
         vouch = register.vouch(sock)
@@ -167,19 +164,19 @@ _NAMED = frozenset({"name"})
 _RAW = (io.FileIO, GreenFileDescriptorIO)
 
 _RECORDS = "which keeps records, or is of a family gzc does not know"
-sources.add(gsocket.socket, _sockets.source_below, declining=_RECORDS)
-sinks.add(gsocket.socket, _sockets.sink_below, declining=_RECORDS)
+sources.add(gsocket.socket, sockets.source_below, declining=_RECORDS)
+sinks.add(gsocket.socket, sockets.sink_below, declining=_RECORDS)
 
 for _type in _RAW:
-    sources.add(_type, _files.source_below)
-    sinks.add(_type, _file_sinks.sink_below)
-_receiving, _sending = _stream(sources, _sockets.StreamSource), _stream(sinks, _sockets.StreamSink)
+    sources.add(_type, files.source_below)
+    sinks.add(_type, file_sinks.sink_below)
+_receiving, _sending = _stream(sources, sockets.StreamSource), _stream(sinks, sockets.StreamSink)
 sources.add(native.SocketIO, _receiving)
 sinks.add(native.SocketIO, _sending)
 for _type in (io.BufferedReader, io.BufferedRandom):
-    sources.add(_type, _buffered(_files.source_below, sources, _receiving))
+    sources.add(_type, _buffered(files.source_below, sources, _receiving))
 for _type in (io.BufferedWriter, io.BufferedRandom):
-    sinks.add(_type, _buffered(_file_sinks.sink_below, sinks, _sending))
+    sinks.add(_type, _buffered(file_sinks.sink_below, sinks, _sending))
 
 _WRAPPERS: tuple[tuple[type, str, Callable[[Callable[[Any], Any]], _Descend], str], ...] = (
     (tempfile._TemporaryFileWrapper, "file", lambda describe: _below("file", describe), ""),
@@ -193,8 +190,8 @@ for _type, _inner, _make, _declining in _WRAPPERS:
     sinks.add(_type, _make(sink), _inner, _declining)
 
 for _type in (bytes, bytearray, memoryview):
-    sources.add(_type, lambda obj: _memory.MemorySource(_memory.Cursor(obj)))
-for _type in (_memory.Cursor, io.BytesIO, mmap.mmap):
-    sources.add(_type, _memory.MemorySource)
+    sources.add(_type, lambda obj: memory.MemorySource(memory.Cursor(obj)))
+for _type in (memory.Cursor, io.BytesIO, mmap.mmap):
+    sources.add(_type, memory.MemorySource)
 for _type in (bytearray, io.BytesIO, mmap.mmap):
-    sinks.add(_type, _memory.MemorySink)
+    sinks.add(_type, memory.MemorySink)

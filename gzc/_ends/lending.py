@@ -2,9 +2,8 @@
 
 A file may be closed while a job waits for its thread, and its number be another file's when the call begins (hard case
 G1): so what a thread writes to needs a descriptor of its own. But to close one drops every POSIX lock that this process
-has on the file, and is a FLUSH on FUSE and NFS (M24). Reading needs none: see ``FileEnd.look``.
-
-Rules of this file: one duplicate of a file for a whole run; none is closed while this process may hold a lock.
+has on the file, and is a FLUSH on FUSE and NFS (M24). So there is one duplicate of a file for a whole run, and none is
+closed while this process may hold a lock. Reading needs none: see ``FileReader.look``.
 """
 
 from __future__ import annotations
@@ -19,10 +18,12 @@ from weakref import WeakSet
 import gevent
 from gevent import monkey
 
-from .._hub import waiting as _hub
-from .._kernel import syscalls as _syscalls
-from .._kernel.disk_pool import SLOW, Job, Storage
+from .._hub.turn import cannot_switch
+from .._kernel import syscalls
+from .._kernel.disk_pool import Job
 from .._kernel.locks import is_locked
+from .._kernel.signals import from_signal_handler
+from .._kernel.storage import SLOW, Storage
 
 _log = logging.getLogger("gzc")
 
@@ -32,12 +33,9 @@ RUN = "run"
 
 
 class Duplicate:
-    """One more descriptor of an open file, closed when the last of its users has left.
+    """One more descriptor of an open file, closed when its last user has left; ``is_open`` unless dup(2) failed."""
 
-    :raises OSError: EMFILE, EBADF.
-    """
-
-    __slots__ = ("__weakref__", "_open", "_users")
+    __slots__ = ("__weakref__", "_open", "_users", "is_open")
 
     _open: list[int]
     _users: set[object]
@@ -49,7 +47,8 @@ class Duplicate:
 
     def __init__(self, fd: int) -> None:
         _all.add(self)
-        _syscalls.duplicate(fd, self._open)
+        # EMFILE is no failure, and EBADF the call itself tells.
+        self.is_open = syscalls.duplicate(fd, self._open) == 0
 
     @property
     def fd(self) -> int:
@@ -69,10 +68,10 @@ class Duplicate:
             return
         try:
             if is_locked(self._open[0]):
-                _syscalls.hand_over(self._open, _kept)
+                syscalls.hand_over(self._open, _kept)
                 _watch_kept()
             else:
-                _syscalls.close_popped(self._open)
+                syscalls.close_popped(self._open)
         except IndexError:  # two have left at once, and the other one closes it
             return
 
@@ -83,7 +82,7 @@ class Duplicate:
     def drop(self) -> None:
         """Close it in a forked child, which has the descriptor, but neither the threads nor the locks."""
         while self._open:
-            _syscalls.close(self._open.pop())
+            syscalls.close(self._open.pop())
 
 
 _all: WeakSet[Duplicate] = WeakSet()
@@ -122,7 +121,7 @@ def _wait_for_locks() -> None:
             if not is_locked(fd):
                 _kept.remove(fd)
                 with contextlib.suppress(OSError):
-                    _syscalls.close(fd)
+                    syscalls.close(fd)
         with _lock:
             if not _kept:
                 _watching = False
@@ -139,14 +138,13 @@ class Lender:
     def lend(self) -> Duplicate | None:
         """The duplicate; None where the hub must make the call: a lock is held, or no descriptor is to be had."""
         if self._duplicate is None:
-            if self._is_locked(self.fileno()):
+            fd = self.fileno()
+            if self._is_locked(fd):
                 return None
-            try:
-                self._duplicate = Duplicate(self.fileno())  # asked again: others may have run meanwhile
-            except OSError as exc:  # EMFILE: no reason to fail; EBADF, which the call says itself
-                if _syscalls.struck(exc):
-                    raise
+            duplicate = Duplicate(fd)
+            if not duplicate.is_open:
                 return None
+            self._duplicate = duplicate
         return self._duplicate
 
     def _is_locked(self, fd: int) -> bool:
@@ -175,7 +173,7 @@ class Lender:
         duplicate, self._duplicate = self._duplicate, None
         if duplicate is None:
             return
-        if self.storage not in SLOW or _hub.alone():
+        if self.storage not in SLOW or cannot_switch():
             duplicate.leave(RUN)
         elif wait:
             try:
@@ -194,18 +192,18 @@ def _leave_late(duplicate: Duplicate) -> None:
         _log.info("closing a duplicate of a descriptor: %r", exc)
 
 
-class Doer:
+class Offload:
     """Whoever makes calls that may have to go to the pool."""
 
     job: Job | None = None
 
-    def do(self, inline: bool, call: Callable[..., Any], fds: tuple[int | Lender, ...], *args: Any) -> Any:
+    def call(self, inline: bool, call: Callable[..., Any], fds: tuple[int | Lender, ...], *args: Any) -> Any:
         """``call(*fds, *args)``, here when it cannot block or holds nobody up, else in the pool.
 
         For a thread a file lends a duplicate of its descriptor; a number stays what it is, and the caller must see to
         that, or mind what came of it.
         """
-        if not inline and not _hub.alone():
+        if not inline and not cannot_switch():
             lent = self.lent_by(*fds)
             if lent is not None:
                 self.job = Job([one for one in lent if isinstance(one, Duplicate)])
@@ -225,23 +223,22 @@ class Doer:
             lent.append(one)
         return lent
 
-    def out(self) -> bool:
+    def still_running(self) -> bool:
         """Whether the last call has not come back, and its waiting was given up."""
         return self.job is not None and self.job.result is None
 
-    def late(self) -> int | None:
-        """What an interrupted call moved all the same; None when nobody can know."""
-        return None if self.job is None else self.job.result
+    def late(self, exc: BaseException) -> int | None:
+        """What the last call moved although ``exc`` interrupted it; None when nobody can know."""
+        if self.job is None:
+            return None if from_signal_handler(exc) else 0
+        return None if self.job.result is None else max(self.job.result, 0)
 
 
-def _forked() -> None:
+def forget() -> None:
+    """In a forked child, which has the descriptors, but neither the threads nor the locks."""
     global _lock, _watching
     _lock, _watching = monkey.get_original("_thread", "allocate_lock")(), False
     for duplicate in list(_all):
         duplicate.drop()
     while _kept:
-        _syscalls.close(_kept.pop())
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forked)
+        syscalls.close(_kept.pop())

@@ -1,6 +1,6 @@
 """Ends in the program's own memory.
 
-Rules of this file: no copy of the whole, and nothing is exported while others run: an exported ``bytearray`` or
+No copy of the whole is made, and nothing is exported while others run: an exported ``bytearray`` or
 ``BytesIO`` cannot be resized, and the owner may do so between steps, as beside a loop of ``read`` (hard case R12).
 """
 
@@ -13,6 +13,7 @@ import sys
 from typing import Any
 
 from .description import Kind, Sink, Source
+from .run import Reader, Writer
 
 
 class Cursor:
@@ -64,20 +65,30 @@ class MemorySource(Source):
     has_descriptor = False
     exclusive = False
     rewindable = True
-    #: Bytes of this leg that the owner's position has been told.
-    _told = 0
+    obj: Any
 
     def __init__(self, obj: Cursor | io.BytesIO | mmap.mmap) -> None:
-        super().__init__(obj)
-        self._owner = obj
+        self.obj = obj
         buffer = obj.buffer if isinstance(obj, Cursor) else obj
         self.note = type(buffer).__name__
-        self.borrowed = type(buffer) is not bytes  # of which nothing can change
         self.size = _size(buffer)
-        self.offset = self._next = obj.tell()
+        self.offset = obj.tell()
 
-    def check(self) -> None:
-        self.offset = self._next = self._owner.tell()
+    def start(self) -> Reader:
+        return MemoryReader(self.obj)
+
+
+class MemoryReader(Reader):
+    """Reads from the owner's position on, and tells it after each step."""
+
+    rewindable = True
+
+    def __init__(self, owner: Any) -> None:
+        self._owner = owner
+        self.borrowed = type(owner.buffer if isinstance(owner, Cursor) else owner) is not bytes  # which cannot change
+        self._offset = self._next = owner.tell()
+        #: Bytes since the last ``settle`` that the owner's position has been told.
+        self._told = 0
 
     def read(self, count: int) -> memoryview:
         owner = self._owner
@@ -91,22 +102,24 @@ class MemorySource(Source):
         self._next -= count
 
     def passed(self, count: int) -> None:
-        self._seek(self.offset + self._told + count)
+        self._seek(self._offset + self._told + count)
         self._told += count  # last: what a signal handler interrupts here ``settle`` does again
 
+    def moved_before(self, exc: BaseException) -> int:
+        return 0  # it can be read again
+
     def settle(self, count: int) -> None:
-        self.offset = self._next = self.offset + count
+        self._offset = self._next = self._offset + count
         told, self._told = self._told, 0
         if told != count:
-            self._seek(self.offset)
-        super().settle(count)
+            self._seek(self._offset)
 
     def _seek(self, position: int) -> None:
         if not getattr(self._owner, "closed", False):
             self._owner.seek(position)
 
 
-class MemorySink(Sink):
+class MemorySink(Sink, Writer):
     """A ``bytearray``, which grows, or an ``mmap`` or ``BytesIO`` at its position."""
 
     kind = Kind.MEMORY
@@ -114,18 +127,18 @@ class MemorySink(Sink):
     exclusive = False
 
     def __init__(self, obj: bytearray | io.BytesIO | mmap.mmap) -> None:
-        super().__init__(obj)
         if not isinstance(obj, bytearray) and obj.closed:
             raise ValueError("I/O operation on closed file")
         if isinstance(obj, mmap.mmap):
             with memoryview(obj) as view:
                 if view.readonly:
                     raise TypeError("a read-only mmap cannot be a sink")
+        self.obj = obj
         self._take = obj.extend if isinstance(obj, bytearray) else obj.write
         self.note = type(obj).__name__
 
-    def despite(self, exc: BaseException) -> int | None:
-        return None  # the call may have been over when a handler struck
+    def start(self) -> Writer:
+        return self
 
     def write(self, data: memoryview) -> int:
         self._take(data)

@@ -1,9 +1,11 @@
 """Ends of which only their own methods may be used: TLS, decompressors, records, anybody's reader.
 
-Rules of this file: the methods are called as ``shutil`` would call them; ``readinto`` and ``recv_into``
-only where there is nothing else, because an object that overrides ``read`` alone must not be bypassed. What else is
-asked, ``closed`` and a socket's ``fileno``, is believed when it refuses in plain words, and an exception says nothing
-(hard case R2); ``isinstance`` is not used, for it would ask a proxy for its ``__class__``.
+The methods are called as ``shutil`` would call them; ``readinto`` and ``recv_into`` only where there is nothing else,
+because an object that overrides ``read`` alone must not be bypassed. What else is asked, ``closed`` and a socket's
+``fileno``, is believed when it refuses in plain words, and an exception says nothing (hard case R2); ``isinstance`` is
+not used, for it would ask a proxy for its ``__class__``.
+
+What such a method raises stays an exception, and this is the one place where a signal handler's is told from its own.
 """
 
 from __future__ import annotations
@@ -22,9 +24,11 @@ from gevent import monkey
 from gevent import socket as gsocket
 from gevent import ssl as gssl
 
-from .._hub import waiting as _hub
-from .._kernel import syscalls as _syscalls
+from .._hub import waiting
+from .._kernel import syscalls
+from .._kernel.signals import from_signal_handler
 from .description import Kind, Sink, Source
+from .run import Reader, Writer
 
 #: Bytes asked of an unknown reader at a time: what shutil asks for. Larger steps would hold bytes back,
 #: since many readers return only when they have all.
@@ -41,7 +45,7 @@ def _has_descriptor(cls: type) -> bool:
         return False
 
 
-class OpaqueSource(Source):
+class OpaqueSource(Source, Reader):
     """Anything with ``read``, ``recv``, ``readinto`` or ``recv_into``."""
 
     def __init__(
@@ -53,12 +57,15 @@ class OpaqueSource(Source):
         kind: Kind = Kind.OPAQUE,
         records: bool = False,
     ) -> None:
-        super().__init__(obj)
+        self.obj = obj
         self.kind = kind
         self.note = note
         self.has_descriptor = _has_descriptor(type(obj))
         self._read = read
         self.records = records
+
+    def start(self) -> Reader:
+        return self
 
     def read(self, count: int) -> bytes | memoryview:
         data = self._read(min(count, STEP))
@@ -70,21 +77,26 @@ class OpaqueSource(Source):
             kind = type(data).__name__
             raise TypeError(f"{self.obj!r} gives {kind}, not bytes: it must be opened in binary mode") from None
 
+    def moved_before(self, exc: BaseException) -> int | None:
+        """An object's own error or a timeout took nothing."""
+        own = isinstance(exc, (Exception, gevent.Timeout, gevent.GreenletExit))
+        return 0 if own and not from_signal_handler(exc) else None
 
-class OpaqueSink(Sink):
+
+class OpaqueSink(Sink, Writer):
     """Anything with ``write``, ``sendall`` or ``send``."""
 
     kind = Kind.OPAQUE
     waits_in_write = True
 
     def __init__(self, obj: object, note: str, write: Callable[[Any], Any]) -> None:
-        super().__init__(obj)
+        self.obj = obj
         self.note = note
         self.has_descriptor = _has_descriptor(type(obj))
         self._write = write
 
-    def despite(self, exc: BaseException) -> int | None:
-        return None  # how much of the block it had taken when it raised, only it knows
+    def start(self) -> Writer:
+        return self
 
     def write(self, data: memoryview) -> int:
         # Bytes, as everybody else would pass: the writer may keep them, and the view dies with this step.
@@ -92,7 +104,7 @@ class OpaqueSink(Sink):
         try:
             taken = self._write(whole if type(whole) is bytes and len(whole) == len(data) else bytes(data))
         except BlockingIOError as exc:
-            taken = exc.characters_written
+            taken = getattr(exc, "characters_written", 0)
             if not taken:
                 raise
         if taken is None and issubclass(type(self.obj), io.RawIOBase):
@@ -100,13 +112,16 @@ class OpaqueSink(Sink):
         # sendall, and writers that do not say or answer something else, took it all, as for shutil
         return taken if type(taken) is int and 0 < taken <= len(data) else len(data)
 
+    def moved_before(self, exc: BaseException) -> int | None:
+        return None  # how much of the block it had taken when it raised, only it knows
+
 
 class SendSink(OpaqueSink):
     """An object whose ``send`` takes some bytes or a record, or raises and has taken nothing."""
 
-    def despite(self, exc: BaseException) -> int | None:
+    def moved_before(self, exc: BaseException) -> int | None:
         own = isinstance(exc, (OSError, gevent.Timeout, gevent.GreenletExit))
-        return 0 if own and not _syscalls.struck(exc) else None
+        return 0 if own and not from_signal_handler(exc) else None
 
     def write(self, data: memoryview) -> int:
         taken = int(self._write(data))
@@ -121,7 +136,10 @@ class GeventSendSink(SendSink):
     waitable = True
 
     def wait(self) -> None:
-        _hub.wait(self.obj, self.direction)
+        waiting.wait(self.obj, self.direction)
+
+    def write(self, data: memoryview) -> int:
+        return int(self._write(data)) or syscalls.AGAIN
 
 
 def _buffered(readinto: Callable[[memoryview], int | None]) -> Callable[[int], memoryview | None]:

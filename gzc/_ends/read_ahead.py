@@ -1,7 +1,4 @@
-"""What lies in Python's own buffers above a descriptor that cannot seek.
-
-Rules of this file: it takes what is there and never reads from below.
-"""
+"""What lies in Python's own buffers above a descriptor that cannot seek."""
 
 from __future__ import annotations
 

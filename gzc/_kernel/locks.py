@@ -1,7 +1,4 @@
-"""Whether this process holds a POSIX lock on a file, which closing any descriptor of it would drop (M24).
-
-Rules of this file: it asks, and sets nothing.
-"""
+"""Whether this process holds a POSIX lock on a file, which closing any descriptor of it would drop (M24)."""
 
 from __future__ import annotations
 
@@ -10,7 +7,7 @@ import os
 import struct
 import sys
 
-from . import syscalls as _syscalls
+from .syscalls import answer
 
 _OFD_GETLK: int | None = getattr(fcntl, "F_OFD_GETLK", 36) if sys.platform.startswith("linux") else None
 _FLOCK = struct.Struct("hhqqi4x")  # struct flock with 64-bit offsets, and the padding at its end
@@ -25,12 +22,10 @@ def is_locked(fd: int) -> bool:
     if _OFD_GETLK is None:
         return True
     try:
-        answer = fcntl.fcntl(fd, _OFD_GETLK, _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0))
+        found = fcntl.fcntl(fd, _OFD_GETLK, _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0))
     except OSError as exc:
-        if _syscalls.struck(exc):
-            raise
-        return False  # the file system refuses to set locks, too
-    kind, _, _, _, owner = _FLOCK.unpack(answer)
+        return answer(exc) > 0  # no: the file system refuses to set locks, too
+    kind, _, _, _, owner = _FLOCK.unpack(found)
     if kind == fcntl.F_UNLCK:
         return False
     return owner == os.getpid() or _is_listed(fd)
@@ -40,12 +35,11 @@ def _is_listed(fd: int) -> bool:
     """Whether /proc/locks has a lock of this process on a file of that inode number, on whatever device."""
     inode = os.fstat(fd).st_ino
     try:
-        with open("/proc/locks", encoding="ascii") as listed:
-            # 1: POSIX  ADVISORY  WRITE 4711 fe:00:12345 0 EOF; "->" stands before the kind of one that waits.
-            rows = [row.split() for row in listed]
+        listed = open("/proc/locks", encoding="ascii")  # noqa: SIM115
     except OSError as exc:
-        if _syscalls.struck(exc):
-            raise
-        return True
+        return answer(exc) < 0  # nobody can know
+    with listed:
+        # 1: POSIX  ADVISORY  WRITE 4711 fe:00:12345 0 EOF; "->" stands before the kind of one that waits.
+        rows = [row.split() for row in listed]
     mine = str(os.getpid())
     return any(row[1] == "POSIX" and row[4] == mine and row[5].endswith(f":{inode}") for row in rows if len(row) > 5)

@@ -1,21 +1,22 @@
-"""The mover from a socket or a pipe, through a pipe of our own.
+"""splice(2) through a pipe of gzc's own: from a socket, a pipe or a file that is not cached.
 
-Rules of this file: the pipe is filled only when it is empty and emptied only when it is full, so every EAGAIN
-has one cause; it is given back before the source is waited for; what it holds is never forgotten.
+Two halves, each chosen once: what fills the pipe, and what empties it. On entry of a step the pipe may hold bytes that
+the sink refused before. It is filled only when it is empty and emptied only when it is full, so every EAGAIN has one
+cause; it is given back before the source is waited for; what it holds is never forgotten.
 """
 
 from __future__ import annotations
 
 from .._config import config
-from .._ends.description import Sink, Source
-from .._ends.file_sinks import FileSink
-from .._ends.files import FileSource
-from .._ends.lending import Doer
-from .._kernel import errnos as _declines
-from .._kernel import syscalls as _syscalls
-from .._kernel.disk_pool import PIECE, Storage
-from .._kernel.transit_pipe import LEAST, Pipe, give_back
-from .._movers import Declined, Mover, take_pipe
+from .._ends.file_reader import FileReader
+from .._ends.file_sinks import FileWriter
+from .._ends.lending import Offload
+from .._ends.run import Reader, RunEnd, Writer
+from .._kernel import errnos, syscalls, transit_pipe
+from .._kernel.disk_pool import PIECE
+from .._kernel.storage import Storage
+from .._kernel.transit_pipe import LEAST, TransitPipe
+from . import Declined, Mover
 
 #: How often a source that answers EAGAIN is tried again before what it gave goes to the pool. A job costs 60 us: asked
 #: up to 20 times, 0.6 us each, unix to a disk took 20 % less CPU and was 1.3 times as fast, tcp 12 % and 1.4 times.
@@ -23,243 +24,237 @@ from .._movers import Declined, Mover, take_pipe
 GATHER = 20
 
 
-class ThroughPipe(Doer, Mover):
-    """splice(2) from a socket or pipe through a pipe of our own."""
+class Splice(Offload, Mover):
+    """From a socket or somebody else's pipe."""
 
     name = "splice"
-    declines = _declines.SPLICE
+    declines = errnos.SPLICE
 
-    def __init__(self, source: Source, sink: Sink) -> None:
-        super().__init__(source, sink)
-        self._pipe: Pipe | None = None
+    def __init__(self, reader: Reader, writer: Writer) -> None:
+        self.reader, self.writer = reader, writer
+        self.blocked_on = writer
+        self._pipe: TransitPipe | None = None
         self._user = object()
-        #: What the pipe had given when the last step began: behind it is what the pump has not booked.
+        #: ``bytes_out`` at the start of this step; anything beyond it is not in the tally yet.
         self._told = 0
-        self._relays = not isinstance(source, FileSource) and not isinstance(sink, FileSink)
+        #: An end's refusal that came behind bytes: told once, as ECONNRESET is, and to be told after them.
+        self._pending: tuple[RunEnd, int] | None = None
+        #: Whether a plain read is under way, whose result no pipe tells.
         self._reading = False
         self._tries = GATHER
+        self._into_file = isinstance(writer, FileWriter)
+        self._empty = self._empty_into_file if self._into_file else self._empty_into_descriptor
+        self._relays = not (self._into_file or isinstance(reader, FileReader))
 
-    def __call__(self, left: float) -> int:
+    def step(self, left: float) -> int:
         pipe = self._pipe
         if pipe is None:
-            pipe = self._pipe = take_pipe(self._user)
-        told = self._told = pipe.given
-        if self._relays and self._relay(pipe, left):
-            return pipe.given - told
-        if pipe.taken == told and not self._fill(pipe, left):
-            return 0
-        self.blocked_on = self.sink
-        sink_fd = self.sink.fileno()
-        self.calls += 1
-        self.job = None
-        self.unsure = True
-        try:
-            pipe.given += self._empty(pipe, sink_fd)
-        except BlockingIOError as exc:
-            if self.doubt(exc):
-                raise Declined("the sink answers EAGAIN while it is ready", exc) from None
-            raise
-        except OSError as exc:
-            self.decline(exc)
-            raise
-        return pipe.given - told
-
-    def _relay(self, pipe: Pipe, left: float) -> bool:
-        """As much as goes through the pipe without waiting; whether that delivered anything.
-
-        A 0, and an EAGAIN before anything was delivered, are left to the careful way, which comes next.
-        """
-        told, calls = pipe.given, pipe.calls
-        self.blocked_on = self.source
-        try:
-            source_fd = self.source.fileno()
-        except (OSError, ValueError) as exc:  # closed meanwhile: what it gave before goes first
-            if pipe.taken == told or _syscalls.struck(exc):
-                raise
-            return False
-        self.blocked_on = self.sink
-        sink_fd = self.sink.fileno()
-        self.unsure = True
-        try:
-            stalled = pipe.relay(source_fd, sink_fd, pipe.capacity if left >= pipe.capacity else int(left))
-        except OSError as exc:
-            if pipe.taken == pipe.given:
-                self.blocked_on = self.source
             try:
-                self.decline(exc)
-            finally:
-                self.unsure = True  # what was delivered before, ``despite`` tells
-            raise
-        finally:
-            self.calls += pipe.calls - calls
-        if stalled and pipe.given > told:
-            self.stalled = self.sink if pipe.taken > pipe.given else self.source
-        return pipe.given > told
+                pipe = self._pipe = transit_pipe.take(self._user)
+            except transit_pipe.NoPipe as exc:
+                raise Declined(*exc.args) from None
+        told = self._told = pipe.bytes_out
+        self.job = None
+        if self._pending is not None and (self._pending[0] is self.writer or pipe.bytes_in == told):
+            self.blocked_on, answer = self._pending
+            return self.refused(answer)
+        if self._relays and (moved := self._relay(pipe, left)):
+            return moved
+        if pipe.bytes_in == told:
+            self.blocked_on = self.reader
+            answer = self._fill(pipe, left)
+            if answer <= 0:
+                return self.refused(answer) if answer else 0
+        self.blocked_on = self.writer
+        sink_fd = self.writer.fileno()
+        self.calls += 1
+        answer = self._empty(pipe, sink_fd)
+        if answer <= 0:
+            return self.refused(answer)
+        pipe.bytes_out += answer
+        return answer
 
-    def _fill(self, pipe: Pipe, left: float) -> bool:
-        """Move bytes from the source into the empty pipe; False at end of file."""
-        self.blocked_on = self.source
-        source_fd = self.source.fileno()
+    # -- from descriptor to descriptor ---------------------------------------------------------------------------------
+
+    def _relay(self, pipe: TransitPipe, left: float) -> int:
+        """Splice both halves until one would block: bytes delivered, or -errno.
+
+        0 if that was the source's end, or a first EAGAIN: ``_fill`` and ``_empty`` examine them again.
+        """
+        told, calls = pipe.bytes_out, pipe.calls
+        self.blocked_on = self.reader
+        try:
+            source_fd = self.reader.fileno()
+        except (OSError, ValueError):  # closed meanwhile: what it gave before goes first
+            if pipe.bytes_in == told:
+                raise
+            return 0
+        self.blocked_on = self.writer
+        sink_fd = self.writer.fileno()
+        answer = pipe.relay(source_fd, sink_fd, pipe.capacity if left >= pipe.capacity else int(left))
+        self.calls += pipe.calls - calls
+        moved = pipe.bytes_out - told
+        if answer < 0:
+            end = self.writer if pipe.held else self.reader
+            if answer == syscalls.AGAIN:
+                self.blocked_after = end if moved else None
+            elif moved:
+                self._pending = end, answer
+            else:
+                self.blocked_on = end
+                return self.refused(answer)
+        return moved
+
+    # -- the half that fills -------------------------------------------------------------------------------------------
+
+    def _fill(self, pipe: TransitPipe, left: float) -> int:
+        """Splice from the source into the empty pipe: bytes in it, 0 at end of file, -errno."""
+        source_fd = self.reader.fileno()
         ask = int(min(left, pipe.capacity))
         self.calls += 1
-        self.job = None
-        self.unsure = True
-        try:
-            pipe.taken += _syscalls.splice(source_fd, pipe.writer, ask)
-            if isinstance(self.sink, FileSink) and pipe.held and not self.sink.swift(pipe.held):
+        answer = syscalls.splice(source_fd, pipe.writer, ask)
+        if answer > 0:
+            pipe.bytes_in += answer
+            if self._into_file and not self.writer.write_may_stay_in_hub(answer):  # type: ignore[attr-defined]
                 self._gather(pipe, source_fd, ask)
-        except BlockingIOError as exc:
-            if self.woken is not self.source or _syscalls.struck(exc) or not self.source.ready():
-                raise
-            self._read(pipe, ask)
-        except OSError as exc:
-            self.decline(exc)
-            raise
-        else:
-            if not pipe.held:
-                self._read(pipe, ask)
-        self.unsure = False
-        return pipe.held > 0
+            return pipe.held
+        # At urgent data splice stops for good, while the rest of the stream lies behind it: a 0 loses it, an EAGAIN
+        # spins (hard cases D1, D2; bugs in Go and HAProxy today). One plain read confirms a 0, and an EAGAIN of a
+        # source that was waited for and is ready; what it gives goes the same way on.
+        if answer == 0 or (answer == syscalls.AGAIN and self.waited_for is self.reader and self.reader.ready()):
+            return self._read(pipe, ask)
+        return answer
 
-    def _gather(self, pipe: Pipe, source_fd: int, ask: int) -> None:
+    def _read(self, pipe: TransitPipe, ask: int) -> int:
+        self._reading = True
+        data = self.reader.read(min(ask, LEAST))
+        if not isinstance(data, int) and data:
+            pipe.bytes_in += syscalls.checked(syscalls.write(pipe.writer, data))
+        self._reading = False
+        return data if isinstance(data, int) else pipe.held
+
+    def _gather(self, pipe: TransitPipe, source_fd: int, ask: int) -> None:
         """Fill the pipe further where emptying it is a job for the pool, as long as the source goes on giving."""
         before, calls = pipe.held, pipe.calls
-        pipe.fill(source_fd, ask, self._tries)
+        answer = pipe.fill(source_fd, ask, self._tries)
+        if answer < 0 and answer != syscalls.AGAIN:
+            self._pending = self.reader, answer
         self.calls += pipe.calls - calls
         self._tries = GATHER if pipe.held > before else max(self._tries // 2, 1)
 
-    def _read(self, pipe: Pipe, ask: int) -> None:
-        """A 0 or an EAGAIN of splice from a ready source is confirmed by one plain read.
+    # -- the half that empties -----------------------------------------------------------------------------------------
 
-        At urgent data splice stops for good, while the rest of the stream lies behind it: a 0 loses it, an
-        EAGAIN spins (hard cases D1, D2; bugs in Go and HAProxy today). What is read goes the same way on.
-        """
-        self._reading = True
-        try:
-            data = self.source.read(min(ask, LEAST))
-        except BlockingIOError as exc:  # somebody else was quicker
-            self._reading = _syscalls.struck(exc)
-            raise
-        if data:
-            pipe.taken += _syscalls.write(pipe.writer, data)
-        self._reading = False
+    def _empty_into_descriptor(self, pipe: TransitPipe, sink_fd: int) -> int:
+        return syscalls.splice(pipe.reader, sink_fd, pipe.held)
 
-    def _empty(self, pipe: Pipe, sink_fd: int) -> int:
-        sink = self.sink
-        if not isinstance(sink, FileSink):
-            return _syscalls.splice(pipe.reader, sink_fd, pipe.held)
+    def _empty_into_file(self, pipe: TransitPipe, sink_fd: int) -> int:
+        writer = self.writer
+        assert isinstance(writer, FileWriter)
         # A thread holds nobody up, and a job costs 60 us: all there is at once was 20 % less CPU from tcp to a
         # disk than 256 KiB at a time. One on slow storage must be over within the grace.
-        count = pipe.held if sink.storage is Storage.LOCAL else min(pipe.held, PIECE)
-        inline = sink.swift(count)
-        if not inline and self.lent_by(sink) is None:
+        count = pipe.held if writer.storage is Storage.LOCAL else min(pipe.held, PIECE)
+        inline = writer.write_may_stay_in_hub(count)
+        if not inline and self.lent_by(writer) is None:
             inline, count = True, min(count, PIECE)  # in the hub, as a lock demands, and then not for long
-            sink_fd = sink.fileno()  # asked again: others may have run meanwhile
-        begin, count = sink.place(count)
+        begin, count = writer.next(count)
         if inline:
             self.job, moved = None, pipe.give_to(sink_fd, count, begin)
         else:
-            moved = int(self.do(False, pipe.give_to, (sink,), count, begin))
-        sink.placed(moved)
+            moved = int(self.call(False, pipe.give_to, (writer,), count, begin))
+        writer.region.wrote(max(moved, 0))
         return moved
+
+    # -- the pump's other questions ------------------------------------------------------------------------------------
 
     def wait(self) -> None:
         """An idle connection holds no pipe."""
         pipe = self._pipe
-        if pipe is not None and pipe.taken == pipe.given:
+        if pipe is not None and pipe.bytes_in == pipe.bytes_out:
             self._pipe = None
-            give_back(pipe)
+            transit_pipe.give_back(pipe)
         super().wait()
 
-    def despite(self, exc: BaseException) -> int | None:
-        """Through our own pipe it can be known: FIONREAD tells what is left in it."""
+    def moved_before(self, exc: BaseException) -> int | None:
+        """Through a pipe of gzc's own it can be known: FIONREAD tells what is left in it."""
         pipe = self._pipe
-        if pipe is None or (self._reading and not _syscalls.answered(exc)):
+        if pipe is None:  # no call has been made
+            return 0
+        if self._reading and super().moved_before(exc) is None:
             return None
-        if self.job is not None and self.out():
+        if self.job is not None and self.still_running():
             # The thread still has the pipe, and what becomes of these bytes nobody will know. Its call also
             # holds the pipe's mutex, so that even a close would wait for the file system.
             self.job.afterwards(pipe.close)
             self._pipe = None
-            if isinstance(self.sink, FileSink):
-                self.sink.abandon()
+            if isinstance(self.writer, FileWriter):
+                self.writer.region.write_off()
             return self._lost()
-        held = _syscalls.unread(pipe.reader)
-        if self.blocked_on is self.source or pipe.taken == pipe.given:
-            pipe.taken = pipe.given + held  # what an interrupted fill brought is in the pipe now
+        held = syscalls.unread(pipe.reader)
+        if self.blocked_on is self.reader or pipe.bytes_in == pipe.bytes_out:
+            pipe.bytes_in = pipe.bytes_out + held  # what an interrupted fill brought is in the pipe now
         else:
-            pipe.given = pipe.taken - held
-        return pipe.given - self._told
+            pipe.bytes_out = pipe.bytes_in - held
+        return pipe.bytes_out - self._told
 
     def _lost(self) -> int | None:
         """How many bytes a call delivered that may never come back."""
         return None
 
-    def close(self) -> bytes:
+    def close(self, exact: bool) -> bytes:
         pipe, self._pipe = self._pipe, None
         if pipe is None:
             return b""
-        if self.job is not None and self.out():  # a signal handler struck before anybody asked what became of it
+        if self.job is not None and self.still_running():  # interrupted before anybody asked what became of it
             self.job.afterwards(pipe.close)
             return b""
         held = pipe.drain()
-        if self.unsure:
-            pipe.close()
+        if exact:
+            transit_pipe.give_back(pipe)
         else:
-            give_back(pipe)
+            pipe.close()
         return held
 
 
-class ColdFile(ThroughPipe):
-    """splice(2) from a regular file that has to be waited for: the pool fills our pipe, the hub empties it.
+class SpliceCold(Splice):
+    """From a regular file that has to be waited for: the pool fills the pipe, the hub empties it.
 
-    So a thread never owns the sink, a file system that hangs takes no more than our pipe with it, and what was
+    So a thread never owns the sink, a file system that hangs takes no more than the pipe with it, and what was
     delivered stays exact. Once a whole window is in the page cache again the faster call has its turn: this way
     costs 1.5 times its CPU.
     """
 
     only_when_cold = True
 
-    source: FileSource
+    reader: FileReader
 
-    def __init__(self, source: Source, sink: Sink) -> None:
-        assert isinstance(source, FileSource)
-        super().__init__(source, sink)
-        self._begin = self._next = source.offset
+    def __init__(self, reader: Reader, writer: Writer) -> None:
+        assert isinstance(reader, FileReader)
+        super().__init__(reader, writer)
+        self._begin = self._next = reader.offset
 
-    def _fill(self, pipe: Pipe, left: float) -> bool:
-        self.blocked_on = self.source
-        if self._next > self._begin and self.source.far_at_hand(self._next):
+    def _fill(self, pipe: TransitPipe, left: float) -> int:
+        reader = self.reader
+        if self._next > self._begin and reader.window_is_cached(self._next):
             raise Declined("in the page cache again", refusal=False)
         # An interruption waits for it.
         ask = int(min(left, pipe.capacity, config.chunk, PIECE))
-        if self.woken:
-            self.source.forget()
-        if self.source.overstates(self._next, ask):
+        if self.waited_for is not None:
+            reader.forget_cached()
+        if reader.size_is_a_lie(self._next, ask):
             raise Declined("the file holds less than it tells")
-        at_hand, fd = self.source.at_hand(self._next, ask), self.source.fileno()
+        cached, fd = reader.is_cached(self._next, ask), reader.fileno()
         self.calls += 1
-        self.job = None
-        self.unsure = True
-        try:
-            pipe.taken += int(self.do(at_hand, pipe.take_from, (fd,), ask, self._next))
-        except BlockingIOError as exc:
-            if _syscalls.struck(exc):
-                raise
-            self.unsure = False
-            raise Declined("the file system answers EAGAIN", exc) from None
-        except OSError as exc:
-            self.source.still(fd)
-            self.decline(exc)
-            raise
-        self.source.still(fd)  # else what is in the pipe may be another file's, and is thrown away
-        self.unsure = False
-        self._next += pipe.held
-        if pipe.held:
-            return True
-        if self.source.has_byte_at(self._next):
+        answer = int(self.call(cached, pipe.take_from, (fd,), ask, self._next))
+        if answer > 0:
+            pipe.bytes_in += answer
+        reader.still_has(fd)  # else what is in the pipe may be another file's, and is thrown away
+        if answer > 0:
+            self._next += answer
+        elif answer == syscalls.AGAIN:
+            raise Declined("the file system answers EAGAIN", -answer)
+        elif answer == 0 and reader.has_byte_at(self._next):
             raise Declined("the file holds more than it tells")
-        return False
+        return answer
 
     def _lost(self) -> int | None:
-        return 0 if self.blocked_on is self.source else None
+        return 0 if self.blocked_on is self.reader else None

@@ -47,10 +47,10 @@ def oldest(most: int) -> list[Running]:
 
 
 def _seen(tally: Tally) -> Running:
-    source, sink = tally.mover.source, tally.mover.sink
-    most = min(tally.left, math.inf if (amount := source.amount()) is None else amount)
+    amount = tally.source.amount()
+    most = min(tally.left, math.inf if amount is None else amount)
     return Running(
-        *(tally.mover.name, str(source), str(sink), tally.moved),
+        *(tally.mover.name, str(tally.source), str(tally.sink), tally.moved),
         expected=None if most == math.inf else int(most),
         waits=tally.waits,
         seconds=monotonic() - tally.began,

@@ -17,7 +17,7 @@ import pytest
 import gzc
 
 from .._ends import python
-from .._inside import _classify, _config, _movers, _routes, _syscalls
+from .._inside import _classify, _config, _errnos, _routes, _userspace
 
 ENGINE = Path(inspect.getfile(gzc)).parent
 CLI = ENGINE / "cli"
@@ -237,18 +237,18 @@ def test_the_route_table_is_total() -> None:
 @pytest.mark.parametrize(("source", "sink"), list(product(gzc.Kind, gzc.Kind)), ids=lambda kind: kind.name)
 def test_every_route_ends_in_user_space(source: gzc.Kind, sink: gzc.Kind) -> None:
     route = _routes.ROUTES[source, sink]
-    assert route.movers[-1] is _movers.UserSpace
-    assert route.movers.count(_movers.UserSpace) == 1
+    assert route.movers[-1] is _userspace.UserSpace
+    assert route.movers.count(_userspace.UserSpace) == 1
     assert route.reason
     if gzc.Kind.MEMORY in (source, sink) or gzc.Kind.OPAQUE in (source, sink):
-        assert route.movers == (_movers.UserSpace,)
+        assert route.movers == (_userspace.UserSpace,)
 
 
 def test_every_mover_has_a_known_name() -> None:
     used = {mover for route in _routes.ROUTES.values() for mover in route.movers}
     assert {mover.name for mover in used} <= set(_config.MECHANISMS)
-    assert set(_syscalls._missing) <= set(_config.MECHANISMS)
-    assert _movers.UserSpace.declines == {}
+    assert set(_errnos.missing) <= set(_config.MECHANISMS)
+    assert _userspace.UserSpace.declines == {}
 
 
 def test_no_mover_declines_on_what_is_the_truth() -> None:
