@@ -272,7 +272,7 @@ MUTANTS = (
         *("consent", "tarfile or buffered_file_over"),
     ),
     Mutant(
-        "TLS is known by its methods, and never bypassed (O10, M9)",
+        "TLS is known by its methods, and never bypassed (O10, P9)",
         "Vouch.override",
         "cls.__mro__[: cls.__mro__.index(self.cls)]",
         "()",
@@ -414,7 +414,7 @@ MUTANTS = (
         *("pipes", "d12_"),
     ),
     Mutant(
-        "EIO and EPIPE are never hidden behind another way (C8, L11, M3)",
+        "EIO and EPIPE are never hidden behind another way (C8, L11, P3)",
         "Mover.decline",
         "self.declines.get(exc.errno or 0)",
         "{errno.EIO: '', errno.EPIPE: '', **self.declines}.get(exc.errno or 0)",

@@ -1,4 +1,4 @@
-"""Who may be bypassed: a file number is no consent (hard cases O7 to O11, M9, X3).
+"""Who may be bypassed: a file number is no consent (hard cases O7 to O11, P9, X3).
 
 Rules: each test says both what the plan is and what bytes arrive, since a bypass shows in the bytes and a lost
 fast path only in the plan.
@@ -353,7 +353,7 @@ class _Tls:
 
 
 def test_tls_is_never_bypassed_when_sending(ends: Ends) -> None:
-    """Hard cases O10, M9: SSLSocket is a subclass of gevent's socket, and has a fileno()."""
+    """Hard cases O10, P9: SSLSocket is a subclass of gevent's socket, and has a fileno()."""
     tls = _Tls(ends)
     file = ends.file(CONTENT)
     assert gzc.explain(file, tls.here).mechanism == "userspace"

@@ -906,7 +906,7 @@ def test_seams_tell_how_they_stand() -> None:
 
 
 def test_gunicorn_is_patched_when_it_arrives_and_its_import_is_as_ever() -> None:
-    """M11: both orders. The module's spec and loader are the ones it would have had."""
+    """P11: both orders. The module's spec and loader are the ones it would have had."""
     program(
         """
         import importlib.util, gevent.socket, gzc

@@ -498,7 +498,7 @@ def test_d10_our_pipes_are_not_for_programs_started_meanwhile(ends: Ends, monkey
 
 
 def test_m9_o10_makefile_above_tls_is_never_bypassed(ends: Ends, certificates: Any) -> None:
-    """M9, O10: the bytes of the file object are the plain ones, those of its descriptor are not."""
+    """P9, O10: the bytes of the file object are the plain ones, those of its descriptor are not."""
     _, options = certificates
     here, there = ends.tcp()
 

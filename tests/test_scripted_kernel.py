@@ -104,7 +104,7 @@ def test_every_decline_at_every_call_loses_nothing(
 def test_every_truth_at_every_call_goes_up_and_is_gone_on_from(
     ends: Ends, monkeypatch: pytest.MonkeyPatch, source: str, sink: str, at: int
 ) -> None:
-    """C8, L11, M3: the caller's error, an exact count, no other way; and from there a second run goes on."""
+    """C8, L11, P3: the caller's error, an exact count, no other way; and from there a second run goes on."""
     call = ROUTES[source, sink]
     for name in TRUTHS.split():
         with monkeypatch.context() as patch:

@@ -474,7 +474,7 @@ def test_c9_another_way_goes_on_from_the_same_byte(
 @pytest.mark.parametrize("at", [1, 3])
 @pytest.mark.parametrize("name", TRUTHS)
 def test_l11_m3_a_truth_is_never_masked(ends: Ends, monkeypatch: pytest.MonkeyPatch, name: str, at: int) -> None:
-    """C8 L11 M3: a second method could turn a reported error into good-looking wrong data."""
+    """C8 L11 P3: a second method could turn a reported error into good-looking wrong data."""
     number = getattr(errno, name)
     script = Script(monkeypatch, {at: error(number)})
     file, (sock, there) = ends.file(CONTENT), ends.unix()

@@ -112,7 +112,7 @@ def mechanism(source: str, sink: str) -> str | None:
     ("source", "sink"), [pair for pair in itertools.product(SOURCES, ALL_SINKS) if pair != (PLAIN_PIPE, "BytesIO")]
 )
 def test_every_pair_ends_as_with_the_original(tmp_path: Path, source: str, sink: str) -> None:
-    """M4, O12, F1: bytes, positions, what is raised; a socket has no `read`, and must be refused all the same."""
+    """P4, O12, F1: bytes, positions, what is raised; a socket has no `read`, and must be refused all the same."""
     number = 0
     how = mechanism(source, sink)
     # Left to the original, which holds the hub when a pipe in blocking mode is full.
@@ -259,7 +259,7 @@ def test_a_pipe_gets_larger_blocks() -> None:
 
 
 def test_early_importers_are_reached_and_the_code_is_given_back(ends: Ends) -> None:
-    """M11: who imported it by name has the function; undo restores the very code object."""
+    """P11: who imported it by name has the function; undo restores the very code object."""
     original = STOCK.__code__
     assert EARLY_IMPORTER is shutil.copyfileobj
     assert EARLY_IMPORTER.__code__ is not original
@@ -280,7 +280,7 @@ def test_early_importers_are_reached_and_the_code_is_given_back(ends: Ends) -> N
 
 @pytest.mark.parametrize("kind", ["makefile", "_SocketWriter"])
 def test_a_writer_over_tls_is_written_to_by_itself(ends: Ends, folder: Folder, certificates: Any, kind: str) -> None:
-    """M9, O10: below it, the bytes would go out in plain."""
+    """P9, O10: below it, the bytes would go out in plain."""
     server = gssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     server.load_cert_chain(folder.path / "server.pem", folder.path / "server.key")
     client = gssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -497,7 +497,7 @@ def test_greenlets_that_share_a_file_object_find_it_behind_the_copy(
 
 @pytest.mark.parametrize("copy", [shutil.copyfile, shutil.copy, shutil.copy2, shutil.move])
 def test_copies_by_name_go_below_in_the_pool(ends: Ends, copy: Copy) -> None:
-    """M5."""
+    """P5."""
     content = payload(20 * MIB)
     src, dst = ends.path(content), ends.folder / "copy"
     if copy is shutil.move:
@@ -602,7 +602,7 @@ def test_errors_of_copyfile_name_both_files() -> None:
 def test_a_first_call_that_fails_is_given_up(
     ends: Ends, monkeypatch: pytest.MonkeyPatch, way: str, number: int, fate: str
 ) -> None:
-    """M3, M5: nothing is written yet, so the caller tries copyfileobj; ENOSPC is the truth."""
+    """P3, P5: nothing is written yet, so the caller tries copyfileobj; ENOSPC is the truth."""
     Scripted(monkeypatch, "copy_file_range", others=error(number))
     with open(ends.path(payload(MIB)), "rb") as src, open(ends.path(), "wb") as dst, pytest.raises(Exception) as caught:  # noqa: PT011
         getattr(shutil, way)(src, dst)

@@ -671,7 +671,7 @@ def test_the_users_own_wrapper_is_kept(ends: Ends) -> None:
 
 
 def test_tls_goes_its_old_way(ends: Ends, certificates: tuple[ssl.SSLContext, list[str]]) -> None:
-    """M9, O10: no plaintext on the wire."""
+    """P9, O10: no plaintext on the wire."""
     _, (_, certificate, _, key) = certificates
     content = payload(MIB + 3)
     context = gssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
