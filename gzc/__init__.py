@@ -1,6 +1,6 @@
 """Zero-copy I/O for gevent: move bytes between files and sockets without copying them through Python.
 
-Rules of this file: names only. Importing gzc loads nothing else and changes nothing; every public name
+Names only: importing gzc loads nothing else and changes nothing; every public name
 is resolved on first use (PEP 562), because gevent imports this package in every program that
 monkey-patches, whether it wants gzc or not.
 """

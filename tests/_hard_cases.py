@@ -333,7 +333,7 @@ def page() -> str:
     lines = [
         "# Hard cases",
         "",
-        "Where such code loses bytes, hangs, or changes what it should not, and what gzc does about it. The tests name them.",
+        "Where such code loses bytes, hangs, or changes what it should not, and what gzc does about it.",
     ]
     for letter, title in FAMILIES.items():
         lines += ["", f"## {title}", "", "| | what happens | gzc |", "| --- | --- | --- |"]

@@ -1,6 +1,6 @@
 """Which line of the program a call of gzc comes from.
 
-Rules of this file: it reads frames and keeps none of them: a frame holds its caller's files and sockets open.
+Frames are read, and none is kept: a frame holds its caller's files and sockets open.
 """
 
 from __future__ import annotations

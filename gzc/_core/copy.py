@@ -1,7 +1,4 @@
-"""``copy``, ``explain`` and ``transfers_of``: what most callers need of a transfer.
-
-Rules of this file: nothing that ``Transfer`` could not be asked for.
-"""
+"""``copy``, ``explain`` and ``transfers_of``: what most callers need of a transfer."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ class Interruptible:
         self._check_idle()
         if not self.exact:
             raise TransferClosedError(
-                f"an exception struck between a system call and its booking, after {self.moved} bytes or more:"
+                f"an exception hid what a system call had moved, after {self.moved} bytes or more:"
                 " going on might send bytes twice"
             )
 
@@ -107,7 +107,7 @@ class Interruptible:
         if self._held and not self._running:
             self.close()
         else:
-            self._release()  # a strike while it was released would make the next object with that id busy
+            self._release()  # else, interrupted here, it would make the next object with that id busy
 
 
 def signatures(exc: BaseException) -> tuple[Any, ...]:
@@ -115,20 +115,20 @@ def signatures(exc: BaseException) -> tuple[Any, ...]:
     return getattr(exc, _ATTRIBUTE, ())
 
 
-def sign(exc: BaseException, *struck: Interruptible) -> None:
+def sign(exc: BaseException, *transfers: Interruptible) -> None:
     """Hang the transfers on the exception that interrupted them.
 
     The object may be one that was thrown before, as a ``gevent.Timeout`` restarted: of the transfers it
     carries only those stay that this very flight went through.
     """
-    outer = struck[-1]
+    outer = transfers[-1]
     earlier = [
         one
         for one in signatures(exc)
-        if one not in struck and one._began > outer._began and one._ran_in == outer._ran_in
+        if one not in transfers and one._began > outer._began and one._ran_in == outer._ran_in
     ]
     try:
-        setattr(exc, _ATTRIBUTE, (*earlier, *struck))
-        exc.transfer = (*earlier, *struck)[0]  # type: ignore[attr-defined]
+        setattr(exc, _ATTRIBUTE, (*earlier, *transfers))
+        exc.transfer = (*earlier, *transfers)[0]  # type: ignore[attr-defined]
     except AttributeError:  # an exception class with slots
         pass

@@ -165,7 +165,7 @@ class Transfer(Interruptible):
             left = min(left, source.limit - (self._consumed if source is self.plan.source else 0))
         count = Tally(mover, source, sink, left)
         late, declined = 0, False
-        self._settled = False  # a signal handler may strike in the ``finally``, too
+        self._settled = False  # a signal handler may interrupt the ``finally``, too
         try:
             if isinstance(reader, FileReader) and isinstance(writer, FileWriter):
                 self._reserve(left, source, reader, writer)
@@ -180,7 +180,7 @@ class Transfer(Interruptible):
                 source.translate(exc)
             raise
         finally:
-            if mover.in_call:  # nobody could know, or a signal struck while it was asked
+            if mover.in_call:  # nobody can know, or a signal interrupted the question
                 self._lost_count = True
             self.moved += count.moved
             self._left -= count.moved

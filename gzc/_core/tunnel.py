@@ -1,7 +1,4 @@
-"""``tunnel``: two transfers back to back, with half-close.
-
-Rules of this file: it owns the two directions and nothing else; the sockets stay open.
-"""
+"""``tunnel``: two transfers back to back, with half-close."""
 
 from __future__ import annotations
 
@@ -42,7 +39,7 @@ def tunnel(a: Any, b: Any, *, idle_timeout: float | None = None) -> tuple[int, i
         last = monotonic()
 
     there, back = Transfer(observe(a, moved), b), Transfer(observe(b, moved), a)
-    struck = [there, back]
+    interrupted = [there, back]
     ways = [gevent.spawn(_one_way, there, b), gevent.spawn(_one_way, back, a)]
     try:
         running = list(ways)
@@ -55,14 +52,14 @@ def tunnel(a: Any, b: Any, *, idle_timeout: float | None = None) -> tuple[int, i
                 ended = way.get()
                 if isinstance(ended, BaseException):
                     if way is ways[1]:
-                        struck.reverse()  # the one it interrupted comes first
+                        interrupted.reverse()  # the one it interrupted comes first
                     raise ended
                 if not ended:
                     gevent.killall(ways)  # a running transfer's count is not settled
                     return there.moved, back.moved
     except BaseException as exc:
         gevent.killall(ways)
-        sign(exc, *struck)
+        sign(exc, *interrupted)
         raise
     finally:
         gevent.killall(ways)

@@ -35,7 +35,7 @@ class _Register(Generic[_E]):
     """What has been vouched for in one direction.
 
     refusal
-        The object that was refused last, and why: words for whoever looked at it in order to describe another. Were
+        The object that was refused last, and why: words for the caller that looked at it in order to describe another. Were
         another thread to refuse one meanwhile, only the words would be wrong.
     """
 

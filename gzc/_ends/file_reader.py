@@ -92,7 +92,7 @@ class FileReader(FileRunEnd, Reader):
         self.offset = self._next = file.tell() if offset is None else offset  # a description may be older than a seek
 
     def reserve(self, count: int) -> None:
-        """The next ``count`` bytes are this run's: whoever uses the object meanwhile is to find it behind them."""
+        """Take the next ``count`` bytes: other users of the object find its position behind them."""
         if self._behind is None:
             self._behind = self.offset + count
             self.file.seek(self._behind)

@@ -1,7 +1,7 @@
 """Regular files and devices to write.
 
-The position of a file may be shared, with children and with whoever writes to the same object while the copy waits: so
-the place of each piece is taken from it before the piece is written.
+The position of a file may be shared, with children and with other writers to the same object: so the place of each
+piece is taken from it before the piece is written.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class FileWriter(FileRunEnd, Writer):
         return self.storage not in NEVER_WAITS
 
     def reserve(self, count: int) -> None:
-        """The next ``count`` bytes are this run's: whoever uses the object meanwhile is to find it behind them."""
+        """Take the next ``count`` bytes: other users of the object find its position behind them."""
         if not self.region.left:
             self.region.reserve(count)
 

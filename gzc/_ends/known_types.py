@@ -1,6 +1,6 @@
 """The known types, and ``source`` and ``sink``: from an object to its description.
 
-Rules of this file: a row for each type. What a row cannot vouch for is opaque, with a note saying why.
+A row for each type. What a row cannot vouch for is opaque, with a note that says why.
 """
 
 from __future__ import annotations

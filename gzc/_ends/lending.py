@@ -75,7 +75,7 @@ class Duplicate:
         except IndexError:  # two have left at once, and the other one closes it
             return
 
-    def __del__(self) -> None:  # a signal handler struck before anybody had it, or nobody came to leave it
+    def __del__(self) -> None:  # a signal handler interrupted its making, or its users' leaving
         self._users.clear()
         self.leave(RUN)
 
@@ -193,7 +193,7 @@ def _leave_late(duplicate: Duplicate) -> None:
 
 
 class Offload:
-    """Whoever makes calls that may have to go to the pool."""
+    """An object whose calls may have to go to the pool."""
 
     job: Job | None = None
 

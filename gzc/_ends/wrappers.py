@@ -1,7 +1,7 @@
 """``limit``, ``section`` and ``observe``: wrappers that keep the fast path, because they describe.
 
-Rules of this file: each is an ordinary reader too (``read``, ``readinto``, ``close``), and both ways count the
-same. None of them closes anything unless it is told to.
+Each is an ordinary reader, too (``read``, ``readinto``, ``close``), and counts the same in both ways. None closes
+anything unless it is told to.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ class _Reader:
 class limit(_Reader):
     """At most the next ``n`` bytes of ``src``.
 
-    ``remaining`` counts down by what was *consumed*, delivered or not, so that whoever drains the rest of a
+    ``remaining`` counts down by what was *consumed*, delivered or not, so that a caller who drains the rest of a
     body afterwards does not read into the next message (Go decrements by what was written, and does).
 
     :raises ValueError: a negative ``n``.

@@ -16,7 +16,7 @@ class Turn:
     """The share of one loop iteration that all transfers of a hub may use together.
 
     N transfers that may each hold the hub for 5 ms would be 5N ms of delay for everybody else, so the
-    deadline belongs to the iteration, not to the transfer. Whoever comes after it still makes one step.
+    deadline belongs to the iteration, not to the transfer. Each transfer still makes one step after it.
     """
 
     __slots__ = ("_stamp", "_stamps", "deadline", "runner")

@@ -89,7 +89,7 @@ class Job:
 
     def _grace(self, pool: ThreadPool) -> None:
         waiting = self._waiting
-        if waiting is None:  # struck between the spawn and the name for it, or the call was made here
+        if waiting is None:  # interrupted between the spawn and this name, or the call was made inline
             return
         try:
             with gevent.Timeout(config.disk_grace, False):  # type: ignore[arg-type]
@@ -126,7 +126,7 @@ class Job:
             self.result = answer if isinstance(answer, int) else 0
             return answer
         except OSError as exc:
-            self.result = None if from_signal_handler(exc) else 0  # a handler strikes only where no thread is to be had
+            self.result = None if from_signal_handler(exc) else 0  # a signal handler's, if the call was made inline
             raise
         finally:
             self._leave()

@@ -218,7 +218,7 @@ def duplicate(fd: int, into: list[int]) -> int:
 
 
 def close_popped(fds: list[int]) -> None:
-    """Take one out of ``fds`` and close it, in one step of C code: nobody has it if a signal handler strikes.
+    """Take one out of ``fds`` and close it, in one step of C code, which no signal handler interrupts.
 
     :raises IndexError: there is none.
     """

@@ -30,7 +30,7 @@ class NoPipe(Exception):
 class TransitPipe:
     """``bytes_in`` went in so far and ``bytes_out`` came out: each one store after a call.
 
-    Whatever strikes in between, FIONREAD says which of the two is behind.
+    If an exception comes in between, FIONREAD says which of the two is behind.
 
     :raises NoPipe: no descriptor to be had.
     """
@@ -117,7 +117,7 @@ class TransitPipe:
         return moved or answer  # after progress the next call is told the same
 
     def drain(self) -> bytes:
-        """Take out what is in it: less than was counted, where a strike hid what had gone out already."""
+        """Take out what is in it: less than was counted, if an interruption hid what had gone out."""
         pieces = []
         while self.held > 0 and syscalls.unread(self.reader):
             piece = syscalls.read(self.reader, self.held)

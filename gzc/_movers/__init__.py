@@ -83,7 +83,7 @@ class Mover(ABC):
         return None if from_signal_handler(exc) else 0
 
     def close(self, exact: bool) -> bytes:
-        """End this mover's turn and hand back what it took from the source and did not deliver.
+        """End this mover's turn, and return what it took from the source and did not deliver.
 
         :param exact: whether its counts are known to be true.
         """

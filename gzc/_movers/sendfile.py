@@ -17,8 +17,8 @@ class _FromCache(FromFile):
     """Only bytes that are in memory, and never in a thread.
 
     A thread would own the sink for as long as the storage takes, and go on sending after an interruption has given up
-    on it; and the kernel holds a pipe's mutex while the storage answers, so that whoever touches the pipe meanwhile
-    waits, too (hard case B7).
+    on it; and the kernel holds a pipe's mutex while the storage answers, so that others who touch the pipe
+    meanwhile wait, too (hard case B7).
     """
 
     def step(self, left: float) -> int:

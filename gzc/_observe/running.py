@@ -1,7 +1,4 @@
-"""The transfers under way.
-
-Rules of this file: it looks, and touches nothing.
-"""
+"""The transfers under way."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """``trace`` over a block, and its table.
 
-Rules of this file: it compares two looks at the totals; nothing that moves bytes knows of it.
+It compares two looks at the totals; nothing that moves bytes knows of it.
 """
 
 from __future__ import annotations

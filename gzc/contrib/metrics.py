@@ -11,7 +11,7 @@ gzc_running_transfers          mechanism  transfers under way
 The figures are those of the process that is asked: for prometheus_client's multiprocess mode, which reads files
 that its own metrics write, a collector is no part. Scrape each worker, or run one.
 
-Rules of this file: it looks, when it is asked, and changes nothing; prometheus_client is imported on first use.
+prometheus_client is imported on first use.
 """
 
 from __future__ import annotations

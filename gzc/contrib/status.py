@@ -3,8 +3,6 @@
 It shows the transfers that are under way in the process that answers (the 200 oldest), with their progress, and the
 totals since it started: as HTML, or as JSON for ``?format=json`` and for those whose Accept header prefers it. It is
 off unless it is mounted, shows neither names of files nor addresses, and changes nothing.
-
-Rules of this file: it looks, and answers GET and HEAD.
 """
 
 from __future__ import annotations

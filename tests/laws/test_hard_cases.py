@@ -1,4 +1,4 @@
-"""Every hard case and fact that the code, the tests or the docs name has its row, and the pages are made of the rows."""
+"""Each hard case and fact that code, tests or docs name has its row, and the pages are made of the rows."""
 
 import re
 from pathlib import Path
