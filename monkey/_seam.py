@@ -81,7 +81,7 @@ def run(moving: gzc.Transfer, reader: object = None, *, whole: bool = False) -> 
     and write, where they are in a local variable.
     """
     try:
-        return moving.run()
+        return moving._run()  # what its plan says was asked a moment ago
     except BaseException as exc:
         if isinstance(exc, gzc.Error) and moving not in gzc.transfers_of(exc):
             return 0

@@ -13,6 +13,7 @@ import gzip
 import importlib
 import io
 import lzma
+import os
 import socket as native
 import ssl
 import sys
@@ -649,3 +650,42 @@ def test_a_class_that_was_patched_before_gzc_was_loaded(tmp_path: Path, owner: s
             f"assert not {patched} or {method!r} in described.note, described\n"
         )
         finished([sys.executable, script])
+
+
+@pytest.mark.parametrize("registered", [True, False])
+def test_a_method_that_is_gone_takes_the_vouching_back(ends: Ends, registered: bool) -> None:
+    """As one that was replaced does: an object without it is not what its class was."""
+
+    class Wrapper:
+        def __init__(self, inner: Any) -> None:
+            self.inner = inner
+
+        def read(self, size: int) -> bytes:
+            return bytes(self.inner.read(size))
+
+        recv = read
+
+        if not registered:
+
+            def __gzc_source__(self) -> gzc.Source:
+                return gzc.source(self.inner)
+
+    if registered:
+        gzc.register(Wrapper, source=lambda wrapper: gzc.source(wrapper.inner))
+    wrapper = Wrapper(ends.file(b"content"))
+    assert gzc.source(wrapper).kind is gzc.Kind.FILE
+    del Wrapper.recv
+    out = bytearray()
+    assert gzc.copy(wrapper, out) == 7
+    assert out == b"content"
+
+
+def test_a_tracer_in_the_place_of_a_call_is_no_signal_handler(ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a Python function between gzc and the kernel raises has a frame, as a handler's has."""
+    for name in ("read", "write", "pread", "pwrite"):
+        real = getattr(os, name)
+        monkeypatch.setattr(os, name, lambda *args, _real=real: _real(*args))
+    sock, peer = ends.stuck()
+    ends.spawn(peer.start)
+    with gevent.Timeout(PATIENCE):
+        assert gzc.copy(b"x" * 3_000_000, sock) == 3_000_000

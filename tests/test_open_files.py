@@ -185,7 +185,7 @@ def test_g1_a_file_that_is_closed_while_its_locks_are_asked_for_is_not_taken_for
     ends: Ends, monkeypatch: pytest.MonkeyPatch, locked: bool, source: str
 ) -> None:
     """On slow storage a thread asks: the number may be another file's when it answers."""
-    monkeypatch.setattr(_disk, "storage", lambda fd: _disk.Storage.REMOTE)
+    monkeypatch.setattr(_storage, "storage", lambda fd: _storage.Storage.REMOTE)
     src: Any = payload(MIB) if source == "bytes" else SOURCES[source](ends, payload(MIB), MIB).obj
     other, file, opened = ends.path(b"other"), ends.file(mode="wb", buffering=0), list[int]()
 
@@ -197,8 +197,9 @@ def test_g1_a_file_that_is_closed_while_its_locks_are_asked_for_is_not_taken_for
 
     number = file.fileno()
     monkeypatch.setattr(_lending, "is_locked", is_locked)
-    with pytest.raises(ValueError, match="closed file"), gevent.Timeout(PATIENCE):
+    with pytest.raises(ValueError, match="closed file") as caught, gevent.Timeout(PATIENCE):
         gzc.copy(src, file)
+    gzc.transfers_of(caught.value)[0].reclaim()
     assert opened == [number], "the number is another file's"
     os.close(number)
     assert other.read_bytes() == b"other"
@@ -206,12 +207,12 @@ def test_g1_a_file_that_is_closed_while_its_locks_are_asked_for_is_not_taken_for
 
 def test_g1_the_rest_of_a_piece_does_not_go_into_another_file(ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
     """A locked file is asked for its locks before each call; its place for the rest of a piece is known already."""
-    monkeypatch.setattr(_disk, "storage", lambda fd: _disk.Storage.REMOTE)
+    monkeypatch.setattr(_storage, "storage", lambda fd: _storage.Storage.REMOTE)
     src = SOURCES["tcp"](ends, payload(MIB), MIB).obj
     other, file, opened = ends.path(b"other"), ends.file(mode="wb", buffering=0), list[int]()
-    gives = _pipe.Pipe.give_to
+    gives = _pipe.TransitPipe.give_to
 
-    def give_half(pipe: _pipe.Pipe, file_fd: int, count: int, where: int) -> int:
+    def give_half(pipe: _pipe.TransitPipe, file_fd: int, count: int, where: int) -> int:
         given.append(gives(pipe, file_fd, count // 2, where))
         return given[-1]
 
@@ -223,7 +224,7 @@ def test_g1_the_rest_of_a_piece_does_not_go_into_another_file(ends: Ends, monkey
 
     number, given = file.fileno(), list[int]()
     monkeypatch.setattr(_lending, "is_locked", is_locked)
-    monkeypatch.setattr(_pipe.Pipe, "give_to", give_half)
+    monkeypatch.setattr(_pipe.TransitPipe, "give_to", give_half)
     with pytest.raises(ValueError, match="closed file"), gevent.Timeout(PATIENCE):
         gzc.copy(src, file)
     assert opened == [number], "the number is another file's"

@@ -470,7 +470,7 @@ def test_no_pipe_is_made_where_nothing_is_to_be_moved(ends: Ends, monkeypatch: p
     from ._inside import _pipe
 
     monkeypatch.setattr(_pipe, "_idle", [])
-    monkeypatch.setattr(_syscalls, "make_pipe", lambda: pytest.fail("a pipe was made"))
+    monkeypatch.setattr(_syscalls, "make_pipe", lambda into: pytest.fail("a pipe was made"))
     script = Scripted(monkeypatch, "splice")
     here, there = ends.unix()
     there.sendall(b"x")

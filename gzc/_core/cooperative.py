@@ -10,6 +10,8 @@ from collections.abc import Callable
 from typing import Any
 
 from .._config import MAX_CALL, config
+from .._ends.description import End
+from .._ends.file_reader import FileRunEnd, descriptor_of
 from .._ends.files import FileEnd
 from .._ends.known_types import sink, source
 from .._ends.lending import Lender, Offload
@@ -42,12 +44,28 @@ class _Bare(RunEnd):
         waiting.wait_fd(self._fd, self._direction)
 
 
+class _File(FileRunEnd):
+    """A file of which no run begins: nothing is flushed, and its position not asked."""
+
+    def __init__(self, file: Any) -> None:
+        self.file = file
+        self.fileno = descriptor_of(file)
+
+
 def _from(obj: Any) -> RunEnd:
-    return _Bare(obj, waiting.READ) if isinstance(obj, int) else source(obj).start()
+    return _Bare(obj, waiting.READ) if isinstance(obj, int) else _below(source(obj))
 
 
 def _to(obj: Any) -> RunEnd:
-    return _Bare(obj, waiting.WRITE) if isinstance(obj, int) else sink(obj).start()
+    return _Bare(obj, waiting.WRITE) if isinstance(obj, int) else _below(sink(obj))
+
+
+def _below(described: End) -> RunEnd:
+    if isinstance(described, FileEnd):
+        return _File(described.obj)
+    if not isinstance(described, RunEnd) or not hasattr(described, "fileno"):
+        raise TypeError(f"{described.obj!r} has no descriptor")
+    return described
 
 
 def _until_answered(call: Callable[[int, int], int], src: RunEnd, dst: RunEnd) -> int:

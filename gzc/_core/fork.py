@@ -10,12 +10,8 @@ from .._kernel import transit_pipe
 from . import tally
 
 
-def _forget() -> None:
-    for room in (claims, tally, transit_pipe, lending):
-        room.forget()
-
-
 def forget_in_children() -> None:
     """Call ``forget`` of each room in every child that is forked from now on."""
     if hasattr(os, "register_at_fork"):
-        os.register_at_fork(after_in_child=_forget)
+        for room in (claims, tally, transit_pipe, lending):
+            os.register_at_fork(after_in_child=room.forget)

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from .._ends.description import End
+from .._ends.memory import Cursor
 from .._errors import BusyError, TransferClosedError
 from .._hub import claims
 
@@ -31,8 +32,8 @@ class Interruptible:
     _token: object
     #: The ends that it has claimed.
     _claimed: tuple[End, ...] = ()
-    #: Taken from the source, and not delivered.
-    _held = b""
+    #: Taken from the source; what is behind its position is not delivered.
+    _held: Cursor | None = None
     #: When its last run began, and in which greenlet.
     _began = 0
     _ran_in = 0
@@ -49,7 +50,7 @@ class Interruptible:
     @property
     def in_flight(self) -> int:
         """Bytes taken from the source and not yet delivered; a resumed run delivers them first."""
-        return len(self._held)
+        return 0 if self._held is None else self._held.left
 
     def _check_open(self) -> None:
         if claims.generation != self._born:
@@ -77,9 +78,9 @@ class Interruptible:
         :raises BusyError: it is running in another greenlet; kill that first.
         """
         self._check_idle()
-        held, self._held = self._held, b""
+        held, self._held = self._held, None
         self.close()
-        return held
+        return b"" if held is None else held.read()
 
     def close(self) -> None:
         """End the transfer. What was in flight is dropped, with a ``ResourceWarning`` that says how much.
@@ -90,7 +91,7 @@ class Interruptible:
             return
         self._check_idle()
         self._closed = True
-        dropped, self._held = len(self._held), b""
+        dropped, self._held = self.in_flight, None
         if claims.generation == self._born:
             self._release()
             if dropped:
@@ -104,7 +105,7 @@ class Interruptible:
         self.close()
 
     def __del__(self) -> None:
-        if self._held and not self._running:
+        if self._held is not None and not self._running:
             self.close()
         else:
             self._release()  # else, interrupted here, it would make the next object with that id busy

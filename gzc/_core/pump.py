@@ -48,7 +48,6 @@ def pump(mover: Mover, left: float, tally: Tally, observers: Sequence[Callable[[
             if deadline == 0.0 and budget is not None:  # first step in this loop iteration: fetch its deadline
                 mover.over_budget = budget.over(monotonic())
                 deadline = budget.deadline
-            mover.in_call = True
             moved = mover.step(left)
             if moved > 0:
                 left -= moved

@@ -43,9 +43,10 @@ class Transfer(Interruptible):
         The ``Plan`` it runs.
     """
 
-    _broken = False
-    _consumed = 0
-    _ran = False
+    #: What went past of the description that the source gave, and what of it before the plan's run.
+    _consumed = _before = 0
+    #: -errno of the source, told once behind bytes that came first.
+    _refusal = 0
     _writer: Writer | None = None
 
     def __init__(self, src: object, dst: object, count: SupportsIndex | None = None, *, fallback: bool = True) -> None:
@@ -60,7 +61,8 @@ class Transfer(Interruptible):
         self._dst = dst
         self._fallback = fallback
         self._done = self._left == 0
-        self.plan = plan(describe_source(self._src), describe_sink(dst), self._left, fallback=fallback)
+        self._given = describe_source(self._src)
+        self.plan = plan(self._given, describe_sink(dst), self._left, fallback=fallback)
 
     def run(self) -> int:
         """Move bytes, and after an interruption go on where it stopped. Returns ``moved``.
@@ -68,12 +70,13 @@ class Transfer(Interruptible):
         :raises TransferClosedError: closed, not exact, or in a forked child.
         """
         self._check_open()
-        if self._ran and not self._done:
-            if issubclass(type(self._src), Source):
-                self._src = self._src.after(self._consumed)  # type: ignore[attr-defined]
+        if not self._done:
             # Size, position and flags are facts of the moment.
-            source, sink = describe_source(self._src), describe_sink(self._dst)
-            self.plan, self._consumed = plan(source, sink, self._left, fallback=self._fallback), 0
+            given = describe_source(self._src)
+            before = self._consumed if given is self._given else 0  # frozen, it does not know what went past
+            source = given.after(before) if before else given
+            anew = plan(source, describe_sink(self._dst), self._left, fallback=self._fallback)
+            self._given, self._consumed, self._before, self.plan = given, before, before, anew
         return self._run()
 
     def _run(self) -> int:
@@ -81,10 +84,12 @@ class Transfer(Interruptible):
             return self.moved
         source, sink = self.plan.source, self.plan.sink
         self._began, self._ran_in = next(runs), id(gevent.getcurrent())
-        self._running = self._ran = True
+        self._running = True
         try:
             reader, writer = source.start(), sink.start()
-            self._claimed = (*self._claimed, source, sink)
+            if self._claimed:
+                self._release()
+            self._claimed = (source, sink)
             claims.take(self._token, source, sink)  # what it raises has interrupted nothing, and is not signed
             before, self._writer = self._writer, writer
             if isinstance(before, FileWriter) and isinstance(writer, FileWriter) and before.identity == writer.identity:
@@ -102,7 +107,7 @@ class Transfer(Interruptible):
             return self.moved
         finally:
             self._running = False
-            if not self._held:
+            if self._held is None:
                 self._release()
 
     def _run_plan(self, reader: Reader, writer: Writer) -> None:
@@ -110,13 +115,12 @@ class Transfer(Interruptible):
         if not movers:
             raise NotZeroCopyError(self.plan.reason)
         self._observers = (*source.observers, *sink.observers)
-        self._broken = False
         if self.plan.refused:
             self.plan.refuse()
         if writer.buffered:
             writer.flush()
-        if self._held:
-            self._deliver_held(writer)
+        if self._held is not None or self._refusal:
+            self._go_on(source, writer)
         if source.heads:
             self._run_mover(Head(source, reader, writer), source)
         while movers:
@@ -132,26 +136,22 @@ class Transfer(Interruptible):
                 why = f"{source} -> {sink}: {kind.name}: {declined}"
                 if declined.refusal or not movers:
                     tally.refuse(why, kind.name, source, sink, descriptor=True)
-                if self._held:
-                    self._deliver_held(writer)
+                self._go_on(source, writer)
                 if not movers:  # user space never declines: the caller forbade it
-                    if self.moved and declined.number:
-                        raise OSError(declined.number, os.strerror(declined.number)) from None
-                    raise NotZeroCopyError(why) from None
-            except BaseException:
-                if self._broken and self._held:
-                    self._deliver_held(writer)  # ECONNRESET is reported once: first what came before it
-                raise
+                    error = OSError(declined.number, os.strerror(declined.number)) if declined.number else None
+                    if self.moved and error:
+                        raise error from None
+                    raise NotZeroCopyError(why) from error
         raise AssertionError("user space neither ended nor declined")
 
-    def _reserve(self, left: float, source: Source, reader: FileReader, writer: FileWriter) -> None:
+    def _reserve(self, left: float, reader: FileReader, writer: FileWriter) -> None:
         """Take both ranges first: shutil never yields during a file-to-file copy, so callers take no lock. We yield.
 
         Not of a size that is a claim: the rest would be zeros in front of others' bytes.
         """
         if reader.identity == writer.identity:
             return
-        amount = int(min(left, source.amount() or 0))
+        amount = int(min(left, max(0, reader.size - reader.offset)))
         yields = amount > config.small or not reader.is_cached(reader.offset, amount)
         if yields and reader.size_is_reliable():
             reader.reserve(amount)
@@ -162,13 +162,13 @@ class Transfer(Interruptible):
         sink, reader, writer = self.plan.sink, mover.reader, mover.writer
         left = self._left
         if source.limit is not None:
-            left = min(left, source.limit - (self._consumed if source is self.plan.source else 0))
+            left = min(left, source.limit - (self._consumed - self._before if source is self.plan.source else 0))
         count = Tally(mover, source, sink, left)
         late, declined = 0, False
         self._settled = False  # a signal handler may interrupt the ``finally``, too
         try:
             if isinstance(reader, FileReader) and isinstance(writer, FileWriter):
-                self._reserve(left, source, reader, writer)
+                self._reserve(left, reader, writer)
             pump(mover, left, count, self._observers)
         except BaseException as exc:
             if isinstance(exc, Declined):
@@ -176,7 +176,6 @@ class Transfer(Interruptible):
             elif mover.in_call:
                 late = self._book_late(mover, exc, count)
             if mover.blocked_on is reader and not declined:
-                self._broken = count.refused
                 source.translate(exc)
             raise
         finally:
@@ -185,8 +184,10 @@ class Transfer(Interruptible):
             self.moved += count.moved
             self._left -= count.moved
             held = mover.close(not mover.in_call)
-            if not reader.rewindable:
-                self._held = held
+            if held and not reader.rewindable:
+                self._held = Cursor(held)
+            if mover.behind is not None and mover.behind[0] is reader and -mover.behind[1] not in mover.declines:
+                self._refusal = mover.behind[1]
             if claims.generation == self._born:  # the position is shared with the parent, and the parent's to set
                 self._settle(source, reader, writer, count.moved)
             self._settled = True
@@ -196,7 +197,7 @@ class Transfer(Interruptible):
                     tell(self._observers, late)
 
     def _settle(self, source: Source, reader: Reader, writer: Writer, moved: int) -> None:
-        consumed = moved + len(self._held)
+        consumed = moved if self._held is None or reader.rewindable else moved + self._held.left
         try:
             writer.settle(moved)
             for settler in self.plan.sink.settlers:
@@ -227,15 +228,17 @@ class Transfer(Interruptible):
         tally.book(mover.name, 0, late, 0)
         return late
 
-    def _deliver_held(self, writer: Writer) -> None:
-        """Deliver what an earlier run or a mover that declined had taken from the source."""
-        cursor = Cursor(self._held)
-        held, self._held = self._held, b""
-        source = MemorySource(cursor).limited(len(held))
-        try:
-            self._run_mover(UserSpace(source.start(), writer), source)
-        finally:
-            self._held = held[cursor.position :]
+    def _go_on(self, source: Source, writer: Writer) -> None:
+        """Deliver what an earlier run or a mover that declined had taken from the source, and raise what came then."""
+        if self._held is not None:
+            held = MemorySource(self._held)
+            self._run_mover(UserSpace(held.start(), writer), held.limited(self.in_flight))
+            self._held = None
+        if self._refusal:
+            number, self._refusal = -self._refusal, 0
+            refusal = OSError(number, os.strerror(number))
+            source.translate(refusal)
+            raise refusal
 
     def __repr__(self) -> str:
         return f"<Transfer {self.moved} bytes moved, {self.in_flight} in flight: {self.plan}>"

@@ -35,8 +35,8 @@ class _Register(Generic[_E]):
     """What has been vouched for in one direction.
 
     refusal
-        The object that was refused last, and why: words for the caller that looked at it in order to describe another. Were
-        another thread to refuse one meanwhile, only the words would be wrong.
+        The object that was refused last, and why: words for the caller that looked at it in order to describe another.
+        Were another thread to refuse one meanwhile, only the words would be wrong.
     """
 
     def __init__(self, direction: str, dunder: str) -> None:
@@ -123,15 +123,19 @@ class _Register(Generic[_E]):
         """
         cls = type(obj)
         found = self._vouches.get(cls)
-        if (
-            found is None
-            or found.absent
-            or (cls.__dictoffset__ and obj.__dict__)
-            or (found.look is not None and found.look(cls) != found.pristine)
-        ):
+        try:
+            known = (
+                found is not None
+                and not found.absent
+                and not (cls.__dictoffset__ and obj.__dict__)
+                and (found.look is None or found.look(cls) == found.pristine)
+            )
+        except AttributeError:  # a method is gone
+            known = False
+        if not known:
             found = self.vouch(obj)
-            if found is None:
-                return None
+        if found is None:
+            return None
         self.refusal = ""
         described = found.describe(obj)
         if described is None and not self.refusal:

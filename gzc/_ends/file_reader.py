@@ -41,7 +41,6 @@ def descriptor_of(file: Any) -> Callable[[], int]:
 class FileRunEnd(Lender, Offload, RunEnd):
     """What runs have of both directions: the descriptor, the storage below, and what a thread may use."""
 
-    file: Any
     identity: tuple[int, int]
     _storage: Storage | None = None
 

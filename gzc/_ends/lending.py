@@ -22,7 +22,7 @@ from .._hub.turn import cannot_switch
 from .._kernel import syscalls
 from .._kernel.disk_pool import Job
 from .._kernel.locks import is_locked
-from .._kernel.signals import from_signal_handler
+from .._kernel.signals import moved_before
 from .._kernel.storage import SLOW, Storage
 
 _log = logging.getLogger("gzc")
@@ -138,10 +138,9 @@ class Lender:
     def lend(self) -> Duplicate | None:
         """The duplicate; None where the hub must make the call: a lock is held, or no descriptor is to be had."""
         if self._duplicate is None:
-            fd = self.fileno()
-            if self._is_locked(fd):
+            if self._is_locked(self.fileno()):
                 return None
-            duplicate = Duplicate(fd)
+            duplicate = Duplicate(self.fileno())  # asked again: others may have run meanwhile
             if not duplicate.is_open:
                 return None
             self._duplicate = duplicate
@@ -230,7 +229,7 @@ class Offload:
     def late(self, exc: BaseException) -> int | None:
         """What the last call moved although ``exc`` interrupted it; None when nobody can know."""
         if self.job is None:
-            return None if from_signal_handler(exc) else 0
+            return moved_before(exc)
         return None if self.job.result is None else max(self.job.result, 0)
 
 

@@ -29,6 +29,11 @@ class Cursor:
     def tell(self) -> int:
         return self.position
 
+    @property
+    def left(self) -> int:
+        """Bytes behind the position."""
+        return _size(self.buffer) - self.position
+
     def read(self, size: int = -1) -> bytes:
         """Up to ``size`` bytes, all there are left when it is negative."""
         with memoryview(self.buffer) as view, view.cast("B") as whole:

@@ -19,14 +19,12 @@ import socket as native
 from collections.abc import Callable
 from typing import Any
 
-import gevent
 from gevent import monkey
 from gevent import socket as gsocket
 from gevent import ssl as gssl
 
 from .._hub import waiting
-from .._kernel import syscalls
-from .._kernel.signals import from_signal_handler
+from .._kernel import signals, syscalls
 from .description import Kind, Sink, Source
 from .run import Reader, Writer
 
@@ -79,8 +77,7 @@ class OpaqueSource(Source, Reader):
 
     def moved_before(self, exc: BaseException) -> int | None:
         """An object's own error or a timeout took nothing."""
-        own = isinstance(exc, (Exception, gevent.Timeout, gevent.GreenletExit))
-        return 0 if own and not from_signal_handler(exc) else None
+        return signals.moved_before(exc, (Exception, *signals.OWN))
 
 
 class OpaqueSink(Sink, Writer):
@@ -120,8 +117,7 @@ class SendSink(OpaqueSink):
     """An object whose ``send`` takes some bytes or a record, or raises and has taken nothing."""
 
     def moved_before(self, exc: BaseException) -> int | None:
-        own = isinstance(exc, (OSError, gevent.Timeout, gevent.GreenletExit))
-        return 0 if own and not from_signal_handler(exc) else None
+        return signals.moved_before(exc)
 
     def write(self, data: memoryview) -> int:
         taken = int(self._write(data))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from .._kernel.signals import from_signal_handler
+from .._kernel import signals
 
 
 class RunEnd:
@@ -29,11 +29,8 @@ class RunEnd:
         return True
 
     def moved_before(self, exc: BaseException) -> int | None:
-        """How many bytes ``read`` or ``write`` moved before it raised ``exc``; None when nobody can know.
-
-        A system call answers, and never raises: what is no signal handler's came before the call.
-        """
-        return None if from_signal_handler(exc) else 0
+        """How many bytes ``read`` or ``write`` moved before it raised ``exc``; None when nobody can know."""
+        return signals.moved_before(exc)
 
     def settle(self, count: int) -> None:
         """A mover has ended, and ``count`` bytes went past: set the object's position."""

@@ -16,7 +16,6 @@ from gevent import get_hub
 from gevent.threadpool import ThreadPool
 
 from .._config import config
-from .signals import from_signal_handler
 
 #: Bytes of one call where storage may be slow: it must be over within the grace, if at all possible.
 PIECE = 256 * 1024
@@ -117,6 +116,7 @@ class Job:
         try:
             return self._make(call, args)
         except OSError as exc:  # no news; raised here, gevent would print it
+            self.result = 0  # no signal handler runs in a thread
             # Its traceback has this frame, and so the call's pipe; where nobody waits any more, in a cycle with itself.
             return exc.with_traceback(None)
 
@@ -125,9 +125,6 @@ class Job:
             answer = call(*args)
             self.result = answer if isinstance(answer, int) else 0
             return answer
-        except OSError as exc:
-            self.result = None if from_signal_handler(exc) else 0  # a signal handler's, if the call was made inline
-            raise
         finally:
             self._leave()
 

@@ -41,6 +41,8 @@ def unavailable(*_: object, **__: object) -> int:
 _sendfile: Callable[[int, int, int | None, int], int] = getattr(os, "sendfile", unavailable)
 _splice: Callable[..., int] = getattr(os, "splice", unavailable)
 _copy_file_range: Callable[..., int] = getattr(os, "copy_file_range", unavailable)
+# Bound here, as those are: a tracer's function in their place would have a frame, as ``answer`` expects of a handler.
+_read, _write, _pread, _pwrite, _preadv, _dup = os.read, os.write, os.pread, os.pwrite, os.preadv, os.dup
 
 _tee = None
 if sys.platform.startswith("linux"):
@@ -116,7 +118,7 @@ def copy_file_range(
 def write(fd: int, data: bytes | memoryview) -> int:
     """write(2)."""
     try:
-        return os.write(fd, data)
+        return _write(fd, data)
     except OSError as exc:
         return answer(exc)
 
@@ -124,7 +126,7 @@ def write(fd: int, data: bytes | memoryview) -> int:
 def write_at(fd: int, data: bytes | memoryview, offset: int) -> int:
     """pwrite(2)."""
     try:
-        return os.pwrite(fd, data, offset)
+        return _pwrite(fd, data, offset)
     except OSError as exc:
         return answer(exc)
 
@@ -132,7 +134,7 @@ def write_at(fd: int, data: bytes | memoryview, offset: int) -> int:
 def read(fd: int, count: int) -> bytes | int:
     """read(2): the bytes, empty at the end, or -errno."""
     try:
-        return os.read(fd, count)
+        return _read(fd, count)
     except OSError as exc:
         return answer(exc)
 
@@ -140,7 +142,7 @@ def read(fd: int, count: int) -> bytes | int:
 def read_at(fd: int, count: int, offset: int) -> bytes | int:
     """pread(2): the bytes, empty at the end, or -errno."""
     try:
-        return os.pread(fd, count, offset)
+        return _pread(fd, count, offset)
     except OSError as exc:
         return answer(exc)
 
@@ -154,7 +156,7 @@ def read_direct(fd: int, count: int, offset: int) -> bytes | int:
     size = -(-(skip + count) // mmap.PAGESIZE) * mmap.PAGESIZE
     with mmap.mmap(-1, size) as aligned:
         try:
-            got = os.preadv(fd, (aligned,), offset - skip)
+            got = _preadv(fd, (aligned,), offset - skip)
         except OSError as exc:
             return answer(exc)
         return aligned[skip : min(got, skip + count)]
@@ -167,7 +169,7 @@ def byte_at(fd: int, offset: int) -> int:
     (hard cases C1, F2, F4).
     """
     try:
-        return len(os.pread(fd, 1, offset))
+        return len(_pread(fd, 1, offset))
     except OSError as exc:
         return answer(exc)
 
@@ -182,9 +184,9 @@ def is_cached(fd: int, offset: int, count: int) -> bool:
     False also where the file system cannot tell (FUSE, NFS: EOPNOTSUPP).
     """
     try:
-        os.preadv(fd, (bytearray(1),), offset, _NOWAIT)
+        _preadv(fd, (bytearray(1),), offset, _NOWAIT)
         if count > AHEAD:
-            os.preadv(fd, (bytearray(1),), offset + count - 1, _NOWAIT)
+            _preadv(fd, (bytearray(1),), offset + count - 1, _NOWAIT)
     except OSError as exc:
         return answer(exc) > 0
     return True
@@ -211,18 +213,23 @@ def offset(fd: int) -> int:
 def duplicate(fd: int, into: list[int]) -> int:
     """dup(2), close-on-exec, stored as in ``advance``: 0, or -errno."""
     try:
-        into.extend(map(os.dup, (fd,)))
+        into.extend(map(_dup, (fd,)))
     except OSError as exc:
         return answer(exc)
     return 0
 
 
-def close_popped(fds: list[int]) -> None:
+def close_popped(
+    fds: list[int],
+    # Bound, for where the interpreter takes the module apart.
+    _deque: type[deque[None]] = deque,
+    _close: Callable[[int], None] = close,
+) -> None:
     """Take one out of ``fds`` and close it, in one step of C code, which no signal handler interrupts.
 
     :raises IndexError: there is none.
     """
-    deque(map(close, map(list.pop, (fds,))), 0)
+    _deque(map(_close, map(list.pop, (fds,))), 0)
 
 
 def hand_over(fds: list[int], to: list[int]) -> None:
@@ -230,12 +237,13 @@ def hand_over(fds: list[int], to: list[int]) -> None:
     to.extend(map(list.pop, (fds,)))
 
 
-def make_pipe() -> tuple[int, int]:
-    """pipe2(2), non-blocking and close-on-exec: the read and the write end; or -errno twice."""
+def make_pipe(into: list[int]) -> int:
+    """pipe2(2), non-blocking and close-on-exec: the read and the write end, stored as in ``advance``; 0, or -errno."""
     try:
-        return os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        deque(map(into.extend, map(os.pipe2, (os.O_CLOEXEC | os.O_NONBLOCK,))), 0)
     except OSError as exc:
-        return (answer(exc),) * 2
+        return answer(exc)
+    return 0
 
 
 def resize_pipe(fd: int, size: int) -> int:

@@ -35,7 +35,7 @@ class TransitPipe:
     :raises NoPipe: no descriptor to be had.
     """
 
-    __slots__ = ("__weakref__", "bytes_in", "bytes_out", "calls", "capacity", "reader", "user", "writer")
+    __slots__ = ("__weakref__", "_open", "bytes_in", "bytes_out", "calls", "capacity", "reader", "user", "writer")
 
     def __init__(self) -> None:
         self.reader = self.writer = -1
@@ -44,9 +44,11 @@ class TransitPipe:
         self.calls = 0
         #: A token of the transfer that had it last.
         self.user: object = None
-        self.reader, self.writer = syscalls.make_pipe()
-        if self.reader < 0:
-            raise NoPipe(f"no pipe to be had: {os.strerror(-self.reader)}", -self.reader)
+        #: Both, while they are open. Closed by popping: interrupted, it must not close somebody else's descriptor.
+        self._open: list[int] = []
+        if (answer := syscalls.make_pipe(self._open)) < 0:
+            raise NoPipe(f"no pipe to be had: {os.strerror(-answer)}", -answer)
+        self.reader, self.writer = self._open
         _alive.add(self)
         self.capacity = syscalls.resize_pipe(self.writer, config.pipe_size)
 
@@ -126,16 +128,15 @@ class TransitPipe:
             pieces.append(piece)
         return b"".join(pieces)
 
-    def close(self, _close: Callable[[int], None] = syscalls.close) -> None:
+    def close(self, _close_popped: Callable[[list[int]], None] = syscalls.close_popped) -> None:
         """Close both ends; what was in it is gone."""
-        for fd in (self.reader, self.writer):
-            if fd >= 0:
-                _close(fd)
+        while self._open:
+            _close_popped(self._open)
         self.reader = self.writer = -1
         self.bytes_out = self.bytes_in
 
     def __del__(self) -> None:
-        if self.reader >= 0:
+        if self._open:
             self.close()
 
 

@@ -16,7 +16,6 @@ from typing import ClassVar
 
 from .._ends.run import Reader, RunEnd, Writer
 from .._kernel import errnos, syscalls
-from .._kernel.signals import from_signal_handler
 
 #: How often a call may answer EAGAIN right after its end was found ready, and still be believed. The end
 #: may fill up again between the two questions, so once proves nothing; a file system that answers EAGAIN
@@ -50,8 +49,8 @@ class Mover(ABC):
 
     #: System calls made, or calls of an object's own methods.
     calls = 0
-    #: Set by the pump: whether a step is under way, or its result is not booked. What ends the run then may have hidden
-    #: the result, and ``moved_before`` is asked.
+    #: Set right before a call that moves bytes, cleared by the pump once the result is booked. What ends the run in
+    #: between has hidden the result, and ``moved_before`` is asked.
     in_call = False
     #: The end that was waited for since the last progress, which the pump clears, and how often before: an EAGAIN of it
     #: now is suspect.
@@ -59,6 +58,8 @@ class Mover(ABC):
     _in_vain = 0
     #: Set with what was delivered: the end that has answered EAGAIN behind it.
     blocked_after: RunEnd | None = None
+    #: An end's refusal that came behind bytes, -errno: told once, as ECONNRESET is, and to be told after them.
+    behind: tuple[RunEnd, int] | None = None
     #: Set by the pump: whether the hub's budget is spent already. Each transfer still gets one short step in each loop
     #: iteration.
     over_budget = False
@@ -76,11 +77,11 @@ class Mover(ABC):
         """
 
     def moved_before(self, exc: BaseException) -> int | None:
-        """How many bytes a step delivered before it raised ``exc``; None when nobody can know.
+        """How many bytes a step delivered before its call raised ``exc``; None when nobody can know.
 
-        A system call answers, and never raises: what is no signal handler's came before the call.
+        A system call answers, and never raises: it was a signal handler, or another thread.
         """
-        return None if from_signal_handler(exc) else 0
+        return None
 
     def close(self, exact: bool) -> bytes:
         """End this mover's turn, and return what it took from the source and did not deliver.

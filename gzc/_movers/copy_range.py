@@ -49,11 +49,13 @@ class FileToFile(Offload, FromFile):
             inline, count = True, min(count, PIECE)  # in the hub, as a lock demands, and then not for long
         where, count = self.writer.next(count)
         self.calls += 1
+        self.in_call = True
         moved = self._copy(inline, count, offset, where)
         self.writer.region.wrote(max(moved, 0))
         if moved > 0:
             self._offset += moved
             return moved
+        self.in_call = False
         return self.refused(moved) if moved else self.end(left)
 
     def moved_before(self, exc: BaseException) -> int | None:

@@ -33,10 +33,12 @@ class _FromCache(FromFile):
             raise Declined("not in the page cache", refusal=False)
         source_fd, sink_fd = self.reader.fileno(), self.writer.fileno()
         self.calls += 1
+        self.in_call = True
         moved = self._call(source_fd, sink_fd, self._offset, ask)
         if moved > 0:
             self._offset += moved
             return moved
+        self.in_call = False
         return self.refused(moved) if moved else self.end(left)
 
     @staticmethod

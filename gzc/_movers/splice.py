@@ -11,7 +11,7 @@ from .._config import config
 from .._ends.file_reader import FileReader
 from .._ends.file_sinks import FileWriter
 from .._ends.lending import Offload
-from .._ends.run import Reader, RunEnd, Writer
+from .._ends.run import Reader, Writer
 from .._kernel import errnos, syscalls, transit_pipe
 from .._kernel.disk_pool import PIECE
 from .._kernel.storage import Storage
@@ -37,8 +37,6 @@ class Splice(Offload, Mover):
         self._user = object()
         #: ``bytes_out`` at the start of this step; anything beyond it is not in the tally yet.
         self._told = 0
-        #: An end's refusal that came behind bytes: told once, as ECONNRESET is, and to be told after them.
-        self._pending: tuple[RunEnd, int] | None = None
         #: Whether a plain read is under way, whose result no pipe tells.
         self._reading = False
         self._tries = GATHER
@@ -55,19 +53,21 @@ class Splice(Offload, Mover):
                 raise Declined(*exc.args) from None
         told = self._told = pipe.bytes_out
         self.job = None
-        if self._pending is not None and (self._pending[0] is self.writer or pipe.bytes_in == told):
-            self.blocked_on, answer = self._pending
+        if self.behind is not None and (self.behind[0] is self.writer or pipe.bytes_in == told):
+            (self.blocked_on, answer), self.behind = self.behind, None
             return self.refused(answer)
-        if self._relays and (moved := self._relay(pipe, left)):
-            return moved
         if pipe.bytes_in == told:
-            self.blocked_on = self.reader
-            answer = self._fill(pipe, left)
-            if answer <= 0:
-                return self.refused(answer) if answer else 0
+            if self._relays and (moved := self._relay(pipe, left)):
+                return moved
+            if pipe.bytes_in == told:
+                self.blocked_on = self.reader
+                answer = self._fill(pipe, left)
+                if answer <= 0:
+                    return answer if answer == syscalls.AGAIN else self.refused(answer) if answer else 0
         self.blocked_on = self.writer
         sink_fd = self.writer.fileno()
         self.calls += 1
+        self.in_call = True
         answer = self._empty(pipe, sink_fd)
         if answer <= 0:
             return self.refused(answer)
@@ -83,14 +83,10 @@ class Splice(Offload, Mover):
         """
         told, calls = pipe.bytes_out, pipe.calls
         self.blocked_on = self.reader
-        try:
-            source_fd = self.reader.fileno()
-        except (OSError, ValueError):  # closed meanwhile: what it gave before goes first
-            if pipe.bytes_in == told:
-                raise
-            return 0
+        source_fd = self.reader.fileno()
         self.blocked_on = self.writer
         sink_fd = self.writer.fileno()
+        self.in_call = True
         answer = pipe.relay(source_fd, sink_fd, pipe.capacity if left >= pipe.capacity else int(left))
         self.calls += pipe.calls - calls
         moved = pipe.bytes_out - told
@@ -99,7 +95,7 @@ class Splice(Offload, Mover):
             if answer == syscalls.AGAIN:
                 self.blocked_after = end if moved else None
             elif moved:
-                self._pending = end, answer
+                self.behind = end, answer
             else:
                 self.blocked_on = end
                 return self.refused(answer)
@@ -112,6 +108,7 @@ class Splice(Offload, Mover):
         source_fd = self.reader.fileno()
         ask = int(min(left, pipe.capacity))
         self.calls += 1
+        self.in_call = True
         answer = syscalls.splice(source_fd, pipe.writer, ask)
         if answer > 0:
             pipe.bytes_in += answer
@@ -138,7 +135,7 @@ class Splice(Offload, Mover):
         before, calls = pipe.held, pipe.calls
         answer = pipe.fill(source_fd, ask, self._tries)
         if answer < 0 and answer != syscalls.AGAIN:
-            self._pending = self.reader, answer
+            self.behind = self.reader, answer
         self.calls += pipe.calls - calls
         self._tries = GATHER if pipe.held > before else max(self._tries // 2, 1)
 
@@ -156,6 +153,7 @@ class Splice(Offload, Mover):
         inline = writer.write_may_stay_in_hub(count)
         if not inline and self.lent_by(writer) is None:
             inline, count = True, min(count, PIECE)  # in the hub, as a lock demands, and then not for long
+            sink_fd = writer.fileno()  # asked again: others may have run meanwhile
         begin, count = writer.next(count)
         if inline:
             self.job, moved = None, pipe.give_to(sink_fd, count, begin)
@@ -179,7 +177,7 @@ class Splice(Offload, Mover):
         pipe = self._pipe
         if pipe is None:  # no call has been made
             return 0
-        if self._reading and super().moved_before(exc) is None:
+        if self._reading and self.reader.moved_before(exc) is None:
             return None
         if self.job is not None and self.still_running():
             # The thread still has the pipe, and what becomes of these bytes nobody will know. Its call also
@@ -244,6 +242,7 @@ class SpliceCold(Splice):
             raise Declined("the file holds less than it tells")
         cached, fd = reader.is_cached(self._next, ask), reader.fileno()
         self.calls += 1
+        self.in_call = True
         answer = int(self.call(cached, pipe.take_from, (fd,), ask, self._next))
         if answer > 0:
             pipe.bytes_in += answer

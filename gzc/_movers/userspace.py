@@ -25,6 +25,7 @@ class UserSpace(Mover):
         if not self._held:
             self.blocked_on = self.reader
             self.calls += 1
+            self.in_call = True
             data = self._read(int(min(left, BLOCK)))
             if isinstance(data, int):
                 return data
@@ -41,6 +42,7 @@ class UserSpace(Mover):
                 view.release()
         self.blocked_on = self.writer
         self.calls += 1
+        self.in_call = True
         if self.reader.borrowed:
             return self._write_borrowed()
         taken = self.writer.write(self._held)
