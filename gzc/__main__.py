@@ -1,7 +1,4 @@
-"""``python -m gzc``.
-
-Rules of this file: the same as the console script ``gzc``, and nothing more.
-"""
+"""``python -m gzc``. The same as the console script ``gzc``."""
 
 import sys
 

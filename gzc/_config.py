@@ -1,6 +1,6 @@
 """The limits a user can set, with the measurement behind each default.
 
-Rules of this file: a wrong value is a ValueError where it is set, never a surprise in a copy.
+A wrong value is a ValueError where it is set, never a surprise in a copy.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The nouns gzc adds to OSError.
 
-Rules of this file: few nouns, nothing translated. What the kernel says arrives as the kernel said it.
+What the kernel says is no matter of these: it arrives as the kernel said it.
 """
 
 from __future__ import annotations

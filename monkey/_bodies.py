@@ -56,7 +56,7 @@ def _is(obj: object, module: str, name: str) -> bool:
 
 def _counted(below: Any, left: int, settle: Callable[[int], None]) -> Any:
     """``below`` up to ``left`` bytes, told to ``settle``; the wrapper's own ``read`` has the last word."""
-    return below.limited(max(0, left)).settling(settle).worthwhile(LEAST).ending()
+    return below.limited(max(0, left)).settling(settle).slow_below(LEAST).confirming_end()
 
 
 # -- gunicorn ----------------------------------------------------------------------------------------------
@@ -91,7 +91,7 @@ def _body(self: Any) -> Any:
         reader.length -= count
 
     left = reader.length + len(self.buf.getvalue())
-    return _counted(below.heading(take), left, settle).failing(_marking(self))
+    return _counted(below.heading(take), left, settle).translating(_marking(self))
 
 
 def _marking(body: Any) -> Callable[[BaseException], BaseException]:
@@ -148,7 +148,7 @@ def _werkzeug_stream(self: Any) -> Any:
                 return seen
         return exc
 
-    return _counted(below, self.limit - self._pos, settle).failing(translate)
+    return _counted(below, self.limit - self._pos, settle).translating(translate)
 
 
 # -- Django ------------------------------------------------------------------------------------------------
@@ -179,7 +179,7 @@ def _django_request(self: Any) -> Any:
         self._read_started = True  # from now on request.body says that it is too late
         return b""
 
-    return below.heading(begin).failing(_unreadable).ending()
+    return below.heading(begin).translating(_unreadable).confirming_end()
 
 
 def _unreadable(exc: BaseException) -> BaseException:

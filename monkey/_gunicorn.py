@@ -120,7 +120,7 @@ def _send(response: Any, respiter: Any, source: Any, promised: int) -> None:
             left = _deliver(response, head + b"%X\r\n" % count, source, respiter, count)
             if left:
                 break
-            head = b"\r\n"
+            head, source = b"\r\n", source.after(count)
         else:
             response.sock.sendall(head)
     if left:

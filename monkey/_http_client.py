@@ -199,7 +199,7 @@ def body(response: Any) -> Any:
             file.raw._timeout_occurred = True  # as ``SocketIO`` does: it refuses to be read after that
         return exc
 
-    source = source.settling(consumed).failing(failed).ending()  # ``read`` closes it (hard case O13)
+    source = source.settling(consumed).translating(failed).confirming_end()  # ``read`` closes it (hard case O13)
     return source if length is None else source.limited(length)
 
 

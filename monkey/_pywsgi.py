@@ -218,7 +218,7 @@ def _send(handler: Any, source: Any, promised: int) -> None:
             left = _deliver(handler, head + b"%x\r\n" % count, source, count)
             if left:
                 break
-            head = b"\r\n"
+            head, source = b"\r\n", source.after(count)
         else:
             handler._sendall(b"\r\n0\r\n\r\n")
     if left:

@@ -59,7 +59,7 @@ def sendfile(original: SendFile) -> SendFile:
         if count is not None and transfer.plan.source.kind is gzc.Kind.OPAQUE:
             return _send_in_steps(self, file, offset, count)  # it may give more than it is asked for
         try:
-            return transfer.run()
+            return transfer._run()
         except BaseException as exc:
             if isinstance(exc, gzc.Error) and transfer not in gzc.transfers_of(exc):
                 return _send_in_steps(self, file, offset, count)  # refused before a byte moved: claimed

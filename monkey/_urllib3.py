@@ -95,7 +95,7 @@ def body(response: Any) -> Any:
         except BaseException as seen:  # noqa: BLE001 - given back, to be raised there
             return seen
 
-    return source.settling(consumed).failing(failed)
+    return source.settling(consumed).translating(failed)
 
 
 def _is_httplib(original: Any) -> bool:

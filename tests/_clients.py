@@ -17,10 +17,9 @@ import gevent
 from gevent import socket as gsocket
 
 import gzc
-from gzc import _hub
-from gzc.monkey import _seam
 
 from ._ends import PATIENCE
+from ._inside import _claims, _seam
 
 KIB, MIB = 1 << 10, 1 << 20
 SMALL = 32 * KIB  # gzc.config.small as it comes
@@ -95,7 +94,7 @@ def nothing_left() -> Iterator[None]:
 
     before = pipes()
     yield
-    assert not _hub._claims, _hub._claims
+    assert not _claims._claims, _claims._claims
     assert pipes() <= before + 2 * gzc.config.pool_pipes
 
 

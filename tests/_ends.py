@@ -9,22 +9,22 @@ import contextlib
 import os
 import random
 import select
+import signal
 import socket as native
 import subprocess
 import sys
 import time
-import types
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NoReturn
 
 import gevent
 import pytest
 from gevent import socket as gsocket
 from gevent.fileobject import FileObjectBlock, FileObjectPosix
 
-from gzc import _lending, _pipe, _syscalls
+from ._inside import _lending, _pipe, _syscalls, resolved
 
 PATIENCE = 20.0  # seconds until a hang is a failure
 KIB, MIB = 1 << 10, 1 << 20
@@ -269,6 +269,21 @@ class After:
         self.exc = exc
 
 
+_striking: list[BaseException] = []
+
+
+def _handler(number: int, frame: object) -> NoReturn:
+    raise _striking.pop()
+
+
+def strike(exc: BaseException) -> NoReturn:
+    """Raise ``exc`` out of a signal handler, which stays in force."""
+    signal.signal(signal.SIGUSR2, _handler)
+    _striking.append(exc)
+    signal.raise_signal(signal.SIGUSR2)
+    raise AssertionError("Python runs the handler before the next instruction")
+
+
 class Script:
     """sendfile(2), but for the calls named in `answers` (1 is the first; `others` is for all not named).
 
@@ -291,44 +306,29 @@ class Script:
         self._answers = dict(answers or {})
         self._others = others
         self._probe = probe
-        self._real = os.sendfile
+        self._real = _syscalls.sendfile
+        monkeypatch.setattr(_syscalls, "sendfile", self._call)
 
-        def scripted(out_fd: int, in_fd: int, offset: int, count: int) -> int:
-            moved, error = decide(out_fd, in_fd, offset, count)
-            if error is not None:
-                raise error
-            return moved
-
-        decide = self._decide
-        # gzc tells the kernel's errors from a signal handler's by the innermost frame, which is that of its
-        # own _syscalls for a real call. This one pretends to be at home there.
-        at_home = types.FunctionType(
-            scripted.__code__, vars(_syscalls), scripted.__name__, scripted.__defaults__, scripted.__closure__
-        )
-        monkeypatch.setattr(_syscalls, "_sendfile", at_home)
-
-    def _decide(self, out_fd: int, in_fd: int, offset: int, count: int) -> tuple[int, OSError | None]:
+    def _call(self, out_fd: int, in_fd: int, offset: int, count: int) -> int:
         if out_fd == in_fd == -1:
             self.probes += 1
-            return (0, self._probe) if self._probe else (self._real(out_fd, in_fd, offset, count), None)
+            return -(self._probe.errno or 0) if self._probe else self._real(out_fd, in_fd, offset, count)
         self.asks.append((offset, count))
         answer = self._answers.get(len(self.asks), self._others)
         if isinstance(answer, OSError):
-            return 0, type(answer)(*answer.args)
+            return -(answer.errno or 0)
         if callable(answer):
             answer()
         if type(answer) is int:
             count = min(answer, count)
-        try:
-            moved = self._real(out_fd, in_fd, offset, count) if count else 0
-        except OSError as exc:
-            if isinstance(answer, After):  # nothing moved that could be lost: strike at the next call
-                self._answers.setdefault(len(self.asks) + 1, answer)
-            return 0, exc.with_traceback(None)
-        self.moved += moved
-        if isinstance(answer, After):
-            raise answer.exc
-        return moved, None
+        moved: int = self._real(out_fd, in_fd, offset, count) if count else 0
+        if isinstance(answer, After) and moved < 0:  # nothing moved that could be lost: strike at the next call
+            self._answers.setdefault(len(self.asks) + 1, answer)
+        elif isinstance(answer, After):
+            self.moved += moved
+            strike(answer.exc)
+        self.moved += max(moved, 0)
+        return moved
 
     @property
     def calls(self) -> int:
@@ -343,7 +343,7 @@ def error(number: int) -> OSError:
 def python(code: str, *args: object, env: Mapping[str, str] | None = None, prefix: tuple[str, ...] = ()) -> str:
     """What `code` prints in a Python of its own."""
     done = subprocess.run(
-        [*prefix, sys.executable, "-c", code, *map(str, args)],
+        [*prefix, sys.executable, "-c", resolved(code), *map(str, args)],
         capture_output=True,
         text=True,
         timeout=PATIENCE * 3,

@@ -17,9 +17,8 @@ from typing import Any
 from gevent import socket as gsocket
 from gevent.fileobject import FileObjectPosix
 
-from gzc import _hub
-
 from ._ends import Ends
+from ._inside import _hub
 
 #: What a socket's buffers are asked to hold, so that both ends are full after a few steps.
 NARROW = 16 * 1024

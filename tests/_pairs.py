@@ -9,7 +9,6 @@ and not flushed, and each can tell what is left in it. Nothing here knows how a 
 import io
 import os
 import socket as native
-import types
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any, NamedTuple
@@ -18,10 +17,9 @@ import pytest
 from gevent import socket as gsocket
 from gevent.fileobject import FileObjectPosix
 
-from gzc import _syscalls
-
-from ._ends import MIB, After, Ends, Peer
+from ._ends import MIB, After, Ends, Peer, strike
 from ._figures import count as counted
+from ._inside import _syscalls
 
 HEAD, TAIL = b"head\n", b"END"
 AHEAD = max(io.DEFAULT_BUFFER_SIZE, 8192)  # what a buffered object may have read ahead
@@ -268,46 +266,28 @@ class Scripted:
         self._others = others
         self._only = only
         self._count_at = count_at
-        self._real = getattr(_syscalls, f"_{name}")
+        self._real = getattr(_syscalls, name)
+        monkeypatch.setattr(_syscalls, name, self._call)
 
-        def scripted(*args: Any) -> int:
-            moved, error = decide(args)
-            if error is not None:
-                raise error
-            return moved
-
-        decide = self._decide
-        # gzc tells the kernel's errors from a signal handler's by the innermost frame, which is that of its
-        # own _syscalls for a real call. This one pretends to be at home there.
-        at_home = types.FunctionType(
-            scripted.__code__, vars(_syscalls), scripted.__name__, scripted.__defaults__, scripted.__closure__
-        )
-        monkeypatch.setattr(_syscalls, f"_{name}", at_home)
-
-    def _decide(self, args: tuple[Any, ...]) -> tuple[int, OSError | None]:
+    def _call(self, *args: Any) -> int:
         if args[0] == -1 or not self._only(*args):
-            try:
-                return self._real(*args), None
-            except OSError as exc:
-                return 0, exc.with_traceback(None)
+            return int(self._real(*args))
         self.asks.append(args)
         answer = self._answers.get(len(self.asks), self._others)
         if isinstance(answer, OSError):
             counted("errors of a scripted kernel")
-            return 0, type(answer)(*answer.args)
+            return -(answer.errno or 0)
         if callable(answer):
             answer()
         if type(answer) is int:
             counted("short counts and zeros of a scripted kernel")
             args = (*args[: self._count_at], min(answer, args[self._count_at]), *args[self._count_at + 1 :])
-        try:
-            moved = self._real(*args) if args[self._count_at] else 0
-        except OSError as exc:
-            return 0, exc.with_traceback(None)
-        self.moved.append(moved)
-        if isinstance(answer, After):
-            raise answer.exc
-        return moved, None
+        moved = int(self._real(*args)) if args[self._count_at] else 0
+        if moved >= 0:
+            self.moved.append(moved)
+            if isinstance(answer, After):
+                strike(answer.exc)
+        return moved
 
     @property
     def calls(self) -> int:

@@ -16,6 +16,7 @@ from tempfile import gettempdir
 from textwrap import dedent
 from typing import Any
 
+from ._inside import resolved
 from ._lacks import cpythons_tests
 
 #: Seconds after which a program that should take less than one is taken for hung.
@@ -92,7 +93,7 @@ def download(size=300_000):
 
 def program(code: str, *argv: str, env: dict[str, str] | None = None, prelude: str = PRELUDE, cwd: str = "") -> str:
     """Run `code` in a fresh Python with the variables `env` added; what it printed. It must end well."""
-    whole = prelude + dedent(code)
+    whole = resolved(prelude + dedent(code))
     return finished([sys.executable, *argv, "-c", whole], env=env, cwd=cwd)
 
 

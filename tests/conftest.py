@@ -10,10 +10,9 @@ from pathlib import Path
 import pytest
 import trustme
 
-from gzc import _disk, _hub, _syscalls
-
 from . import _figures
 from ._ends import Ends
+from ._inside import _claims, _errnos, _storage
 from ._lacks import lacking
 from ._server import Folder
 
@@ -47,29 +46,29 @@ def ends(tmp_path: Path) -> Iterator[Ends]:
     """What makes ends, and closes them; afterwards no transfer may still claim one."""
     with Ends(tmp_path) as made:
         yield made
-    left = dict(_hub._claims)
-    _hub._claims.clear()  # the next test is not to blame
+    left = dict(_claims._claims)
+    _claims._claims.clear()  # the next test is not to blame
     assert left == {}
 
 
 @pytest.fixture
 def latches(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """What the kernel is remembered not to have; forgotten after the test."""
-    missing = dict(_syscalls._missing)
-    monkeypatch.setattr(_syscalls, "_missing", missing)
+    missing = dict(_errnos.missing)
+    monkeypatch.setattr(_errnos, "missing", missing)
     return missing
 
 
 @pytest.fixture
 def remote(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every file is on storage gzc does not know: all that touches it goes to the pool."""
-    monkeypatch.setattr(_disk, "storage", lambda fd: _disk.Storage.REMOTE)
+    monkeypatch.setattr(_storage, "storage", lambda fd: _storage.Storage.REMOTE)
 
 
 @pytest.fixture
 def in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every file is on storage that never waits: nothing that touches it goes to the pool."""
-    monkeypatch.setattr(_disk, "storage", lambda fd: _disk.Storage.MEMORY)
+    monkeypatch.setattr(_storage, "storage", lambda fd: _storage.Storage.MEMORY)
 
 
 @pytest.fixture(scope="session")

@@ -2,8 +2,8 @@
 
     python -m tests.mutations [-j N] [--figures FILE] [WORD ...]
 
-WORD chooses mutants by name. The tree is copied, each mutant is one replaced text in the copy, and only the tests
-named beside it are run there. A mutant that no test kills is a failure of this program; so is a text that is not
+WORD chooses mutants by name. The tree is copied, each mutant is one place replaced in the copy, and only the tests
+named beside it are run there. A mutant that no test kills is a failure of this program; so is a place that is not
 found any more, and a test that fails without any mutation.
 """
 
@@ -24,7 +24,7 @@ from queue import SimpleQueue
 from typing import Any
 
 from . import _figures
-from ._mutants import MUTANTS, Mutant
+from ._mutants import MUTANTS, Misplaced, Mutant, mutated
 
 ROOT = Path(__file__).resolve().parent.parent
 COPIED = ("gzc", "monkey", "tests", "examples", "benchmarks", "setup.cfg", "pyproject.toml", "README.md")
@@ -71,13 +71,11 @@ def _tests(python: Path, tree: Path, arguments: Iterable[str]) -> tuple[int, str
 
 def _verdict(mutant: Mutant, python: Path, tree: Path) -> str:
     """What became of it: empty when a test noticed, else what is wrong."""
-    path = tree / mutant.file
+    try:
+        path, changed = mutated(mutant, tree)
+    except Misplaced as exc:
+        return str(exc)
     whole = path.read_text()
-    changed = whole
-    for old, new in mutant.edits:
-        if changed.count(old) != 1:
-            return f"{changed.count(old)} places in {mutant.file} have the text {old!r}"
-        changed = changed.replace(old, new)
     path.write_text(changed)
     try:
         status, said = _tests(python, tree, mutant.tests)

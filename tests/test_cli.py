@@ -19,6 +19,7 @@ from gzc.cli import COMMANDS
 
 from ._command import GZC, Command, end
 from ._ends import python
+from ._inside import resolved
 from ._program import PATIENCE, clean_environment
 
 
@@ -70,7 +71,7 @@ def test_ctrl_c_while_a_command_waits(tmp_path: Path) -> None:
 IGNORED = """
 import os, signal, sys, time, weakref
 import gevent
-from gzc.cli import _stop
+from inside import _stop
 
 class Object:
     pass
@@ -111,7 +112,9 @@ def test_ctrl_c_that_python_ignores_is_heeded() -> None:
 
     Outside of the block Python prints it, as ever.
     """
-    done = subprocess.run([sys.executable, "-c", IGNORED], capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", resolved(IGNORED)], capture_output=True, text=True, timeout=60, check=True
+    )
     assert done.stdout.split() == ["ignored", "heeded"] * 2 + ["heeded", "ignored", "done"]
     assert done.stderr.count("KeyboardInterrupt") == 1
     assert done.stderr.startswith("Exception ignored")
@@ -135,7 +138,7 @@ def test_ctrl_c_that_is_ignored_stays_ignored(tmp_path: Path) -> None:
 STRUCK = """
 import os, signal, sys
 import gzc
-from gzc.cli import _stop
+from inside import _stop
 struck = []
 def step(count):
     if not struck:

@@ -788,7 +788,9 @@ def test_a_name_that_is_resolved_for_ever_is_given_up() -> None:
     """The time for reaching a target is for all of it."""
     import gevent
 
-    from gzc.cli import _address, proxy
+    from gzc.cli import proxy
+
+    from ._inside import _address
 
     class Slow(_address.Address):
         def connect(self, timeout: float | None) -> object:

@@ -17,9 +17,10 @@ import gevent
 import pytest
 
 import gzc
-from gzc.cli import _advice, _probes, doctor
+from gzc.cli import doctor
 
 from ._command import GZC, Command, end
+from ._inside import _advice, _probes
 from ._program import PATIENCE, clean_environment
 
 

@@ -267,7 +267,7 @@ def test_what_cannot_be_meant(words: tuple[str, ...]) -> None:
     ],
 )
 def test_addresses(text: str, host: str, port: int, shown: str) -> None:
-    from gzc.cli import _address
+    from ._inside import _address
 
     address = _address.parse(text)
     assert (address.host, address.port, str(address)) == (host, port, shown)

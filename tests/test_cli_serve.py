@@ -211,7 +211,7 @@ def test_what_the_file_system_refuses(here: Path, monkeypatch: pytest.MonkeyPatc
     """Asked of the application itself: root, who may run this test, may read everything."""
     import werkzeug.utils
 
-    from gzc.cli._site import Site
+    from ._inside import Site
 
     def refuse(*_: object, **__: object) -> None:
         raise OSError(number, os.strerror(number))

@@ -568,7 +568,7 @@ def tls(folder: Folder, certificates: Any) -> Iterator[list[Any]]:
 
 @patched
 def test_tls_goes_the_old_way_and_nothing_is_sent_in_the_clear(tls: list[Any]) -> None:
-    """O10, M9: seen by a relay that keeps what passes, in both directions, for each client and sock.sendfile."""
+    """O10, P9: seen by a relay that keeps what passes, in both directions, for each client and sock.sendfile."""
     import ssl
 
     import gevent

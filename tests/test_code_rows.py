@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from gzc.monkey._ledger import Ledger, Row, Unknown
+from ._inside import Ledger, Row, Unknown
 
 NAME = "gzc_toy_code"
 SOURCE = '''
@@ -167,7 +167,7 @@ def test_a_python_that_swaps_no_code_is_said_to_be_one(module: Any, monkeypatch:
 
         __code__ = property(lambda self: module.clone.__code__)
 
-    from gzc.monkey import _ledger
+    from ._inside import _ledger
 
     module.function = Fixed()
     monkeypatch.setattr(_ledger, "FunctionType", Fixed)

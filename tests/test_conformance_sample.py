@@ -46,7 +46,7 @@ def test_what_gevent_leaves_out_passes_under_gzc(compared: Comparison) -> None:
 
 VERDICTS = """
 import os, sys, time
-GZC, ONCE = "gzc._transfer" in sys.modules, {once!r}
+GZC, ONCE = "copy" in vars(sys.modules.get("gzc", sys)), {once!r}
 def test_passes(): pass
 def test_fails(): assert False
 def test_fails_beside_gzc(): assert not GZC

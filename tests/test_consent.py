@@ -1,4 +1,4 @@
-"""Who may be bypassed: a file number is no consent (hard cases O7 to O11, M9, X3).
+"""Who may be bypassed: a file number is no consent (hard cases O7 to O11, P9, X3).
 
 Rules: each test says both what the plan is and what bytes arrive, since a bypass shows in the bytes and a lost
 fast path only in the plan.
@@ -13,6 +13,7 @@ import gzip
 import importlib
 import io
 import lzma
+import os
 import socket as native
 import ssl
 import sys
@@ -30,8 +31,6 @@ from gevent import socket as gsocket
 from gevent import ssl as gssl
 
 import gzc
-from gzc import _consent
-from gzc._endpoint import Sink, Source
 
 from ._ends import (
     MIB,
@@ -39,6 +38,7 @@ from ._ends import (
     Ends,
     PlainFileObject,
 )
+from ._inside import HOMES, Reader, _consent
 from ._pairs import AHEAD
 from ._program import finished
 
@@ -354,7 +354,7 @@ class _Tls:
 
 
 def test_tls_is_never_bypassed_when_sending(ends: Ends) -> None:
-    """Hard cases O10, M9: SSLSocket is a subclass of gevent's socket, and has a fileno()."""
+    """Hard cases O10, P9: SSLSocket is a subclass of gevent's socket, and has a fileno()."""
     tls = _Tls(ends)
     file = ends.file(CONTENT)
     assert gzc.explain(file, tls.here).mechanism == "userspace"
@@ -616,14 +616,14 @@ def test_classes_made_by_the_request_are_not_kept_for_ever() -> None:
 
 
 def test_a_description_that_does_not_say_how_says_so() -> None:
-    source = type("Described", (Source,), {"kind": gzc.Kind.OPAQUE})(object())
-    sink = type("Described", (Sink,), {"kind": gzc.Kind.OPAQUE})(object())
+    source = type("Described", (gzc.Source,), {"kind": gzc.Kind.OPAQUE})(object())
+    sink = type("Described", (gzc.Sink,), {"kind": gzc.Kind.OPAQUE})(object())
     with pytest.raises(TypeError, match="does not say how to be read"):
         gzc.copy(source, bytearray())
     with pytest.raises(TypeError, match="does not say how to be written"):
         gzc.copy(b"content", sink)
     with pytest.raises(BlockingIOError, match="does not know how to wait for it"):
-        source.wait()
+        Reader().wait()
 
 
 @pytest.mark.parametrize(
@@ -643,10 +643,49 @@ def test_a_class_that_was_patched_before_gzc_was_loaded(tmp_path: Path, owner: s
             "import gevent.socket, gevent.fileobject, socket, tempfile, sys\n"
             f"traced = getattr({owner}, {method!r}, None)\n{patch}\n"
             "import gzc\n"
-            "assert 'gzc._consent' not in sys.modules\n"
+            f"assert {HOMES['_consent']!r} not in sys.modules\n"
             "gzc.patch_all(stdlib=False)\n"
             f"described = gzc.source({end})\n"
             f"assert (described.kind is gzc.Kind.OPAQUE) is {patched}, described\n"
             f"assert not {patched} or {method!r} in described.note, described\n"
         )
         finished([sys.executable, script])
+
+
+@pytest.mark.parametrize("registered", [True, False])
+def test_a_method_that_is_gone_takes_the_vouching_back(ends: Ends, registered: bool) -> None:
+    """As one that was replaced does: an object without it is not what its class was."""
+
+    class Wrapper:
+        def __init__(self, inner: Any) -> None:
+            self.inner = inner
+
+        def read(self, size: int) -> bytes:
+            return bytes(self.inner.read(size))
+
+        recv = read
+
+        if not registered:
+
+            def __gzc_source__(self) -> gzc.Source:
+                return gzc.source(self.inner)
+
+    if registered:
+        gzc.register(Wrapper, source=lambda wrapper: gzc.source(wrapper.inner))
+    wrapper = Wrapper(ends.file(b"content"))
+    assert gzc.source(wrapper).kind is gzc.Kind.FILE
+    del Wrapper.recv
+    out = bytearray()
+    assert gzc.copy(wrapper, out) == 7
+    assert out == b"content"
+
+
+def test_a_tracer_in_the_place_of_a_call_is_no_signal_handler(ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a Python function between gzc and the kernel raises has a frame, as a handler's has."""
+    for name in ("read", "write", "pread", "pwrite"):
+        real = getattr(os, name)
+        monkeypatch.setattr(os, name, lambda *args, _real=real: _real(*args))
+    sock, peer = ends.stuck()
+    ends.spawn(peer.start)
+    with gevent.Timeout(PATIENCE):
+        assert gzc.copy(b"x" * 3_000_000, sock) == 3_000_000

@@ -29,11 +29,9 @@ from werkzeug import wsgi as werkzeug_wsgi
 from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 
 import gzc
-from gzc import _hub
-from gzc.monkey import _bodies, _seam
-from gzc.monkey._ledger import Ledger, Unknown
 
 from ._ends import KIB, PATIENCE, Ends, at_rest, payload
+from ._inside import Ledger, Unknown, _bodies, _claims, _seam
 
 SIZE = 300_000
 CONTENT = payload(SIZE)
@@ -58,7 +56,7 @@ def in_force() -> Iterator[None]:
 def ends(tmp_path: Path) -> Iterator[Ends]:
     with Ends(tmp_path) as made:
         yield made
-    assert dict(_hub._claims) == {}
+    assert dict(_claims._claims) == {}
 
 
 class Request:
@@ -569,7 +567,7 @@ class Framed:
         return data
 
     def __gzc_source__(self) -> Any:
-        return gzc.source(self.sock).heading(self._take).limited(SIZE).ending().failing(self._told)
+        return gzc.source(self.sock).heading(self._take).limited(SIZE).confirming_end().translating(self._told)
 
     def _told(self, exc: BaseException) -> BaseException:
         return LookupError(str(exc)) if isinstance(exc, OSError) else exc

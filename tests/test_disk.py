@@ -32,11 +32,11 @@ from gevent import monkey
 from gevent.threadpool import ThreadPool
 
 import gzc
-from gzc import _disk, _file_sinks, _stats, _syscalls
 
 from . import _fuse
-from ._ends import MIB, PATIENCE, Ends, PlainFileObject, Ticker, arrives, open_fds_unchanged, payload
+from ._ends import MIB, PATIENCE, Ends, PlainFileObject, Ticker, arrives, open_fds_unchanged, payload, strike
 from ._figures import count as counted
+from ._inside import _disk, _file_sinks, _signals, _stats, _storage, _syscalls
 from ._lacks import lacking
 from ._pairs import HEAD, SINKS, SOURCES, Scripted, raised
 
@@ -253,7 +253,7 @@ def test_b10_a_file_system_that_does_not_splice_any_more(
         nonlocal fills
         fills += bool(offsets)
         if offsets and fills >= at:
-            raise OSError(getattr(errno, number), os.strerror(getattr(errno, number)))
+            return -int(getattr(errno, number))
         return real(src, dst, count, *offsets)
 
     monkeypatch.setattr(_syscalls, "splice", splice)
@@ -270,7 +270,7 @@ def test_b10_a_file_system_that_does_not_splice_any_more(
 
 
 def test_what_cannot_be_asked_is_taken_for_slow() -> None:
-    assert _disk.storage(-1) is _disk.Storage.REMOTE
+    assert _storage.storage(-1) is _storage.Storage.REMOTE
 
 
 def test_a_thread_that_was_had_before_none_could_be_made(ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -392,7 +392,7 @@ def test_an_error_of_a_signal_handler_is_known_as_such_where_no_thread_is_to_be_
     try:
         with pytest.raises(TimeoutError) as caught:
             job.run(signal.raise_signal, signal.SIGUSR1)
-        assert _syscalls.struck(caught.value)
+        assert _signals.from_signal_handler(caught.value)
         assert job.result is None, "what the call had done nobody knows"
     finally:
         signal.signal(signal.SIGUSR1, before)
@@ -515,11 +515,11 @@ def test_b8_a_cold_file_is_read_off_the_hub(ends: Ends, monkeypatch: pytest.Monk
     """B8: right, and no call for pages that are not there is made in the hub."""
     content = payload(5 * MIB)
     file = ends.file(content)
-    if _disk.storage(file.fileno()) is not _disk.Storage.LOCAL:
+    if _storage.storage(file.fileno()) is not _storage.Storage.LOCAL:
         lacking("the tests' folder is not on a disk")
     os.fsync(file.fileno())
     with gevent.Timeout(PATIENCE):  # a page that another processor is about to list stays for a moment
-        while _syscalls.cached_at(file.fileno(), 3 * MIB):  # to ask has what is missing read, there and a little on
+        while _syscalls.is_cached(file.fileno(), 3 * MIB, 1):  # to ask has what is missing read, there and a little on
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
             gevent.sleep(0.01)
     jobs = []
@@ -551,8 +551,8 @@ def test_b8_a_download_that_met_cold_pages_goes_back_to_the_cheaper_call(
         asked.append(offset)
         return all(offset + count <= begin or offset >= end for begin, end in gaps)
 
-    monkeypatch.setattr(_disk, "cached", cached)
-    monkeypatch.setattr(_disk, "storage", lambda fd: _disk.Storage.LOCAL)
+    monkeypatch.setattr(_syscalls, "is_cached", cached)
+    monkeypatch.setattr(_storage, "storage", lambda fd: _storage.Storage.LOCAL)
     jobs = []
     run = _disk.Job.run
     monkeypatch.setattr(_disk.Job, "run", lambda self, *args: (jobs.append(args), run(self, *args))[1])
@@ -961,7 +961,8 @@ def test_a_copy_that_was_interrupted_in_the_queue_fills_its_place_when_resumed(
     content = payload(MIB)
     transfer = gzc.Transfer(content, out)
     waits = Mock()
-    monkeypatch.setattr(_disk.Job, "_hand_over", lambda *_: types.SimpleNamespace(wait=waits, ready=lambda: False))
+    waiting = types.SimpleNamespace(wait=waits, ready=lambda: False)
+    monkeypatch.setattr(_disk, "_pool", lambda: types.SimpleNamespace(spawn=lambda *_: waiting))
     waits.side_effect = lambda _: (out.write(b"line\n"), raise_(KeyError))  # before a thread has taken it
     raised(KeyError, transfer.run)
     monkeypatch.undo()
@@ -1008,15 +1009,15 @@ def test_a_result_of_the_pool_is_booked_once_in_user_space(
 ) -> None:
     """M22: struck between two writes, the first one's result is not taken for the second's."""
     out = ends.file(b"", "wb", 0)
-    real, calls = _file_sinks.FileSink.swift, []
+    real, calls = _file_sinks.FileWriter.write_may_stay_in_hub, []
 
     def swift(self: Any, count: int) -> bool:
         calls.append(count)
         if len(calls) == 2:
-            raise KeyboardInterrupt
+            strike(KeyboardInterrupt())
         return real(self, count)
 
-    monkeypatch.setattr(_file_sinks.FileSink, "swift", swift)
+    monkeypatch.setattr(_file_sinks.FileWriter, "write_may_stay_in_hub", swift)
     transfer = gzc.Transfer(payload(MIB), out)
     raised(KeyboardInterrupt, transfer.run)
     assert transfer.moved == os.fstat(out.fileno()).st_size == out.tell() == calls[0]
@@ -1050,7 +1051,7 @@ def test_g1_a_file_that_is_closed_while_its_job_waits_gives_nobody_elses_bytes(
     ends: Ends, monkeypatch: pytest.MonkeyPatch, opened: str
 ) -> None:
     """Reading needs no duplicate: what a number gave that is another file's by now is thrown away."""
-    monkeypatch.setattr(_disk, "storage", lambda fd: _disk.Storage.REMOTE)
+    monkeypatch.setattr(_storage, "storage", lambda fd: _storage.Storage.REMOTE)
     held = Held(monkeypatch, "splice")
     path, secret = ends.path(b"p" * MIB), ends.path(b"S" * MIB)
     buffering = 0 if "unbuffered" in opened else -1

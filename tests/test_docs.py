@@ -20,9 +20,9 @@ from xml.etree import ElementTree
 import pytest
 
 import gzc
-from gzc import _config, cli
-from gzc.monkey._catalog import SEAMS
+from gzc import cli
 
+from ._inside import SEAMS, _config
 from ._lacks import IN_A_TREE
 from ._program import finished
 from .test_examples import gunicorn_options

@@ -11,9 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from gzc.monkey._catalog import SEAMS
-
 from . import _program
+from ._inside import SEAMS
 from ._program import PRELUDE, finished
 
 #: The seams in force after `patch_all()`: with gunicorn imported, and before that. The doors are the same for all
@@ -189,7 +188,7 @@ def test_parts_of_gevent_patched_alone_do_not_even_import_the_plugin() -> None:
 
 IN_FORCE = """
 import gzc, gevent.socket
-assert "gzc._transfer" in sys.modules and "gzc._movers" in sys.modules, "the engine waits for the first copy"
+assert "copy" in vars(gzc), "the engine waits for the first copy"
 assert patched() == EARLY, patched()
 assert download() == {"sendfile"}
 import gunicorn.http.wsgi
@@ -907,7 +906,7 @@ def test_seams_tell_how_they_stand() -> None:
 
 
 def test_gunicorn_is_patched_when_it_arrives_and_its_import_is_as_ever() -> None:
-    """M11: both orders. The module's spec and loader are the ones it would have had."""
+    """P11: both orders. The module's spec and loader are the ones it would have had."""
     program(
         """
         import importlib.util, gevent.socket, gzc
@@ -1352,8 +1351,8 @@ def test_a_row_that_fails_takes_its_seam_back_and_no_other() -> None:
     program(
         """
         import gzc
-        from gzc.monkey import _catalog, _doors
-        from gzc.monkey._ledger import Row
+        from inside import _catalog, _doors
+        from inside import Row
         import types
         toy = sys.modules["toy"] = types.ModuleType("toy")
         class Strange(Exception):

@@ -26,7 +26,6 @@ from gevent import fileobject
 from gevent import socket as gsocket
 
 import gzc
-from gzc._config import Config
 
 from ._ends import (
     KIB,
@@ -38,6 +37,7 @@ from ._ends import (
     payload,
     python,
 )
+from ._inside import Config
 from ._lacks import tmpfs
 
 
@@ -328,7 +328,7 @@ def test_no_fallback_for_a_file_that_hides_its_size(ends: Ends) -> None:
     assert caught.value.transfer.moved == 0  # type: ignore[attr-defined]
 
 
-# -- peers and networks (hard cases F12, L11, M3) ----------------------------------------------------------
+# -- peers and networks (hard cases F12, L11, P3) ----------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -336,7 +336,7 @@ def test_no_fallback_for_a_file_that_hides_its_size(ends: Ends) -> None:
     [("file", True), ("file", False), ("small file", True), ("small file", False), ("bytes", True)],
 )
 def test_a_peer_that_is_gone_is_epipe_at_once(ends: Ends, source: str, fallback: bool) -> None:
-    """M3: EPIPE on the first call does not mean that the file cannot be sent this way."""
+    """P3: EPIPE on the first call does not mean that the file cannot be sent this way."""
     sock, there = ends.unix()
     there.close()
     content = payload(100 if source == "small file" else MIB)

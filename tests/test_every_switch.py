@@ -19,10 +19,10 @@ import pytest
 from gevent import socket as gsocket
 
 import gzc
-from gzc import _disk, _from_file, _hub, _movers, _pipe, _syscalls
 
 from ._ends import KIB, PATIENCE, Ends, payload
 from ._figures import count as counted
+from ._inside import _claims, _copy_range, _pipe, _storage, _syscalls, _userspace
 from ._pairs import HEAD, SINKS, SOURCES
 
 CONTENT = payload(600 * KIB + 7)
@@ -58,15 +58,15 @@ def _narrow(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         return reader, writer
 
     monkeypatch.setattr(os, "pipe", narrow)
-    monkeypatch.setattr(_from_file, "JOB", SMALL)
-    monkeypatch.setattr(_movers, "BLOCK", SMALL)
+    monkeypatch.setattr(_copy_range, "JOB", SMALL)
+    monkeypatch.setattr(_userspace, "BLOCK", SMALL)
     monkeypatch.setattr(gzc.config, "chunk", SMALL)
     monkeypatch.setattr(gzc.config, "small", 0)
     monkeypatch.setattr(gzc.config, "disk_grace", PATIENCE)  # a busy disk is not what is asked about here
     monkeypatch.setattr(gzc.config, "hub_budget", 1e-9)
     yield
-    left = dict(_hub._claims)
-    _hub._claims.clear()  # the next test is not to blame
+    left = dict(_claims._claims)
+    _claims._claims.clear()  # the next test is not to blame
     assert left == {}
     assert [_syscalls.unread(pipe.reader) for pipe in _pipe._idle if pipe.reader >= 0] == [0] * len(_pipe._idle)
 
@@ -184,5 +184,5 @@ def test_every_route_struck_while_a_thread_has_the_call(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, sink: str
 ) -> None:
     """Whatever touches a file goes to the pool, as on storage gzc does not know."""
-    monkeypatch.setattr(_disk, "storage", lambda fd: _disk.Storage.REMOTE)
+    monkeypatch.setattr(_storage, "storage", lambda fd: _storage.Storage.REMOTE)
     every_switch(tmp_path, source, sink, None, 6)

@@ -25,11 +25,11 @@ from hypothesis import HealthCheck, Phase, given, note, settings
 from hypothesis import strategies as st
 
 import gzc
-from gzc import _disk, _hub, _pipe, _syscalls
 
 from ._ends import KIB, Ends, descriptors_are, own_descriptors, payload
 from ._figures import count as counted
 from ._fuzz_ends import SINKS, SOURCES, FileSource, SocketSink
+from ._inside import _claims, _disk, _pipe, _storage, _syscalls, _turn
 from ._pairs import raised
 
 NIGHTLY = os.environ.get("HYPOTHESIS_PROFILE") == "nightly"
@@ -94,7 +94,7 @@ class Copying:
 
     def __init__(self) -> None:
         self._config = {name: getattr(gzc.config, name) for name in ("chunk", "small", "hub_budget", "disk_grace")}
-        self._storage = _disk.storage
+        self._storage = _storage.storage
         _warm_up()
         self._before = own_descriptors()
         self._folder = tempfile.TemporaryDirectory(prefix="gzc-fuzz-")
@@ -111,7 +111,7 @@ class Copying:
         gzc.config.chunk, gzc.config.small, gzc.config.hub_budget = chunk, small, budget
         gzc.config.disk_grace = PATIENCE
         if remote:
-            _disk.storage = lambda fd: _disk.Storage.REMOTE
+            _storage.storage = lambda fd: _storage.Storage.REMOTE
         self._new_source(source)
         self._new_sink(sink)
 
@@ -208,7 +208,7 @@ class Copying:
         if not self.running:
             self._check_positions()
             if not self.held:
-                assert not _hub._claims
+                assert not _claims._claims
 
     # -- copies ------------------------------------------------------------------------------------------------------
 
@@ -257,7 +257,7 @@ class Copying:
     def let_it_run(self, turns: int) -> None:
         assert self.greenlet is not None
         for _ in range(turns):
-            _hub.breathe()
+            _turn.yield_to_loop()
         if self.greenlet.ready():
             self._book()
 
@@ -284,7 +284,7 @@ class Copying:
                 self._strike(gevent.Timeout)
                 return
             gevent.sleep(0)
-            _hub.breathe()
+            _turn.yield_to_loop()
         self._book()
 
     def _must_end(self) -> bool:
@@ -303,7 +303,7 @@ class Copying:
         with pytest.raises(gzc.TransferClosedError):
             self.transfer.run()
         self.transfer = self.limit = None
-        assert not _hub._claims
+        assert not _claims._claims
 
     @step(lambda self: not self.running and self.held)
     def its_ends_are_busy(self) -> None:
@@ -402,7 +402,7 @@ class Copying:
         assert os.waitpid(child, 0)[1] == 0
 
     def _in_child(self) -> bool:
-        clean = not _hub._claims and not _pipe._idle and not any(p.reader >= 0 for p in _pipe._alive)
+        clean = not _claims._claims and not _pipe._idle and not any(p.reader >= 0 for p in _pipe._alive)
         if self.transfer is not None:
             try:
                 self.transfer.run()
@@ -472,7 +472,7 @@ class Copying:
         self._source_is_right()
 
     def nothing_is_left(self) -> None:
-        assert not _hub._claims
+        assert not _claims._claims
         assert [_syscalls.unread(pipe.reader) for pipe in _pipe._idle] == [0] * len(_pipe._idle)
         descriptors_are(self._before)
 
@@ -490,7 +490,7 @@ class Copying:
                 end.close()
         self._ends.__exit__()
         self._folder.cleanup()
-        _disk.storage = self._storage
+        _storage.storage = self._storage
         for name, value in self._config.items():
             setattr(gzc.config, name, value)
 
@@ -498,7 +498,7 @@ class Copying:
 def _warm_up() -> None:
     """What opens descriptors once and for all: the hub, its pool."""
     _disk._pool().apply(int)
-    _hub.breathe()
+    _turn.yield_to_loop()
 
 
 SETTING = st.fixed_dictionaries(

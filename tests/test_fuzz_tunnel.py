@@ -18,11 +18,11 @@ from hypothesis import given, note
 from hypothesis import strategies as st
 
 import gzc
-from gzc import _hub, _pipe, _syscalls
 
 from ._ends import KIB, Ends, descriptors_are, own_descriptors, payload
 from ._figures import count as counted
 from ._fuzz_ends import _pair, _reset, _send_now
+from ._inside import _claims, _pipe, _syscalls, _turn
 from .test_fuzz import NIGHTLY, PATIENCE, PROFILE, SIZES
 
 SIDES = st.integers(0, 1)
@@ -106,7 +106,7 @@ class Tunnel:
 
     def turn(self, _: int, turns: int) -> None:
         for _ in range(turns):
-            _hub.breathe()
+            _turn.yield_to_loop()
 
     def conclude(self) -> None:
         """Both halves are ended, and everything comes out."""
@@ -117,7 +117,7 @@ class Tunnel:
             assert time.monotonic() < deadline, "a hang"
             for side in (0, 1):
                 self.read(side, 64 * KIB)
-            _hub.breathe()
+            _turn.yield_to_loop()
         for side in (0, 1):
             while self.read(side, 64 * KIB):
                 pass
@@ -133,7 +133,7 @@ def tried(families: tuple[str, str], history: list[tuple[str, int, int]]) -> Non
         for name, side, number in history:
             getattr(tunnel, name)(side, number)
         tunnel.conclude()
-        assert not _hub._claims
+        assert not _claims._claims
     assert [_syscalls.unread(pipe.reader) for pipe in _pipe._idle] == [0] * len(_pipe._idle)
     gevent.sleep(0)  # gevent closes sockets in the hub's next turn
     descriptors_are(before)

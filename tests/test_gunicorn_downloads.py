@@ -143,7 +143,7 @@ def test_connection_close(server: Gunicorn, folder: Folder) -> None:
 
 @pytest.mark.parametrize("size", SIZES)
 def test_head(server: Gunicorn, folder: Folder, size: int) -> None:
-    """M8: the headers of the GET, and not one byte of the body."""
+    """P8: the headers of the GET, and not one byte of the body."""
     name, _ = folder.sized(size)
     with server.connect() as client:
         reply = client.get(f"/file/{name}", method="HEAD")
@@ -159,7 +159,7 @@ def test_head(server: Gunicorn, folder: Folder, size: int) -> None:
 def test_file_given_where_no_body_may_be(
     server: Gunicorn, folder: Folder, method: str, status: str, framing: str
 ) -> None:
-    """M8: the app hands over a file, HTTP forbids a body."""
+    """P8: the app hands over a file, HTTP forbids a body."""
     name, _ = folder.sized(MIB + 3)
     with server.connect() as client:
         reply = client.get(f"/bare/plain?name={name}&status={status.replace(' ', '%20')}{framing}", method=method)
@@ -270,7 +270,7 @@ def test_any_sequence_on_one_connection(
 @pytest.mark.parametrize("route", ["/bare/plain?name=", "/bare/unbuffered?name=", "/open/"])
 @pytest.mark.parametrize("size", SIZES)
 def test_without_content_length_is_chunked(server: Gunicorn, folder: Folder, size: int, route: str) -> None:
-    """M8: an empty file must not end the chunked body twice."""
+    """P8: an empty file must not end the chunked body twice."""
     name, content = folder.sized(size)
     with server.connect() as client:
         reply = client.get(route + name)
@@ -446,7 +446,7 @@ def test_offset_beyond_4_gib(server: Gunicorn, folder: Folder) -> None:
     ],
 )
 def test_file_objects(server: Gunicorn, folder: Folder, route: str, size: int, framing: str) -> None:
-    """M7: with or without fileno(), seekable or not: what read() would give."""
+    """P7: with or without fileno(), seekable or not: what read() would give."""
     name, content = folder.sized(size)
     length = f"&length={size}" if framing == "length" else ""
     with server.connect() as client:
@@ -488,7 +488,7 @@ def test_wrapper_with_an_iteration_of_its_own(server: Gunicorn, folder: Folder, 
 
 @pytest.mark.parametrize("framing", ["length", "chunked"])
 def test_pipe(server: Gunicorn, folder: Folder, framing: str) -> None:
-    """M7: a file number, and no position (ESPIPE)."""
+    """P7: a file number, and no position (ESPIPE)."""
     name, content = folder.sized(MIB + 3)
     length = "&length=40000" if framing == "length" else ""
     with server.connect() as client:
@@ -820,7 +820,7 @@ def tls_server(folder: Folder, certificates: tuple[ssl.SSLContext, list[str]]) -
 
 
 def test_tls(tls_server: Gunicorn, folder: Folder) -> None:
-    """M9, O10: the bytes arrive, and arrive decrypted."""
+    """P9, O10: the bytes arrive, and arrive decrypted."""
     with tls_server.unharmed():
         assert_serves_files(tls_server, folder)
 
@@ -838,7 +838,7 @@ def test_tls_file_shorter_than_promised(tls_server: Gunicorn, folder: Folder, si
 def test_tls_never_sends_the_file_itself(
     tls_server: Gunicorn, folder: Folder, certificates: tuple[ssl.SSLContext, list[str]]
 ) -> None:
-    """M9, O10: what crosses the wire holds no piece of the file."""
+    """P9, O10: what crosses the wire holds no piece of the file."""
     name, content = folder.sized(MIB + 3)
     inward, outward = ssl.MemoryBIO(), ssl.MemoryBIO()
     tls = certificates[0].wrap_bio(inward, outward, server_hostname="localhost")

@@ -162,7 +162,7 @@ def test_range_at_the_end_does_not_read_from_the_start(
 
 
 def test_tls_never_uses_sendfile(folder: Folder, certificates: tuple[ssl.SSLContext, list[str]]) -> None:
-    """M9, O10: on a TLS connection the descriptor is not the stream."""
+    """P9, O10: on a TLS connection the descriptor is not the stream."""
     context, options = certificates
     name, content = folder.sized(16 * MIB)
     with Gunicorn("both:app", folder.path, *options, tls=context) as gunicorn, gunicorn.unharmed():

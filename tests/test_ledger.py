@@ -17,9 +17,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from gzc.monkey import _arrivals
-from gzc.monkey._catalog import SEAMS
-from gzc.monkey._ledger import MISSING, Ledger, Row, Unknown, arrived
+from ._inside import MISSING, SEAMS, Ledger, Row, Unknown, _arrivals, arrived
 
 NAME = "gzc_toy_module"
 KNOWS = frozenset({"count"})

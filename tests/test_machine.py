@@ -22,9 +22,9 @@ import pytest
 from gevent import ssl as gssl
 
 import gzc
-from gzc import _pipe, _syscalls
 
-from ._ends import MIB, PATIENCE, Ends, Script, arrives, payload, python
+from ._ends import MIB, PATIENCE, Ends, Script, arrives, payload, python, strike
+from ._inside import _pipe, _syscalls
 from ._lacks import lacking, privileged, tmpfs
 from ._pairs import SINKS, SOURCES, Scripted, raised
 
@@ -43,7 +43,7 @@ import ctypes, errno, os, struct, sys, tempfile
 import gevent.socket, gzc
 for name in gzc.__all__:
     getattr(gzc, name)
-from gzc import _syscalls
+from inside import _errnos, _storage, _syscalls
 mechanism, number, arch, answer = sys.argv[1], *map(int, sys.argv[2:])
 
 def forbid():
@@ -95,7 +95,7 @@ plan, t = copied()
 assert t.calls[mechanism] == 0, t
 assert plan.mechanism != mechanism, plan
 assert errno.errorcode[answer] in plan.reason, plan
-assert errno.errorcode[answer] in _syscalls.missing(mechanism)
+assert errno.errorcode[answer] in _errnos.missing[mechanism]
 print("ok")
 """
 
@@ -190,12 +190,12 @@ def test_c18_the_kill_switch_in_the_environment(disable: str, file: str, unix: s
 FULL = """
 import errno, os, resource, sys, tempfile
 import gevent.socket, gzc
-from gzc import _disk
+from inside import _disk, _errnos, _storage
 for name in gzc.__all__:
     getattr(gzc, name)
 content = os.urandom(1 << 20)
 if sys.argv[2] == "remote":
-    _disk.storage = lambda fd: _disk.Storage.REMOTE
+    _storage.storage = lambda fd: _storage.Storage.REMOTE
     _disk._pool().apply(int)
 src = tempfile.TemporaryFile(); src.write(content); src.seek(0)
 if sys.argv[1] == "unix":
@@ -414,7 +414,7 @@ def test_d7_a_pipe_with_bytes_in_it_never_reaches_the_next_client(monkeypatch: p
         pipe = _pipe.take("one")
         written = _syscalls.write(pipe.writer, b"somebody's")
         if counted:
-            pipe.taken += written
+            pipe.bytes_in += written
         _pipe.give_back(pipe)
         assert _pipe._idle == ([] if counted else [pipe])
         other = _pipe.take("another")
@@ -453,7 +453,7 @@ def test_d7_a_pipe_in_doubt_never_gets_into_the_pool(
     def write(fd: int, data: Any) -> int:
         if written:
             real(fd, data)
-        raise Strike  # as a signal handler does: whether it is in the pipe, no count says
+        strike(Strike())  # whether it is in the pipe, no count says
 
     given, taken = SOURCES["unix"](ends, CONTENT, MIB), SINKS["unix"](ends)
     Scripted(monkeypatch, "splice", {1: 0, 2: 0})
@@ -482,7 +482,7 @@ def test_d10_our_pipes_are_not_for_programs_started_meanwhile(ends: Ends, monkey
 
 
 def test_m9_o10_makefile_above_tls_is_never_bypassed(ends: Ends, certificates: Any) -> None:
-    """M9, O10: the bytes of the file object are the plain ones, those of its descriptor are not."""
+    """P9, O10: the bytes of the file object are the plain ones, those of its descriptor are not."""
     _, options = certificates
     here, there = ends.tcp()
 

@@ -18,9 +18,9 @@ import gevent
 import pytest
 
 import gzc
-from gzc import _disk, _memory
 
 from ._ends import KIB, MIB, PATIENCE, Ends, arrives, payload
+from ._inside import _memory, _storage
 
 SIZE = 64 * MIB
 #: Far more than the blocks, pipes and peers of a copy need, and far less than one copy of the whole.
@@ -127,7 +127,7 @@ def test_r12_bodies_that_are_read_ahead_are_not_exported(monkeypatch: pytest.Mon
         for path in folder.rglob("*.py")
         if ".getbuffer(" in path.read_text(encoding="utf-8")
     }
-    assert users <= {"_memory.py"}
+    assert users <= {"memory.py"}
 
 
 @pytest.mark.parametrize("sink", ["unix", "file", "slow file", "opaque", "tmpfs"])
@@ -140,7 +140,7 @@ def test_r12_the_owner_may_write_and_resize_between_steps(
     source = SOURCES[name](content)
     steps: list[int] = []
     if sink == "slow file":
-        monkeypatch.setattr(_disk, "storage", lambda fd: _disk.Storage.REMOTE)
+        monkeypatch.setattr(_storage, "storage", lambda fd: _storage.Storage.REMOTE)
 
     class Own:
         def __init__(self) -> None:
@@ -184,12 +184,12 @@ def test_r12_the_owner_may_write_and_resize_between_steps(
 
 
 @pytest.mark.parametrize("kind", ["BytesIO", "bytearray"])
-@pytest.mark.parametrize("storage", [_disk.Storage.LOCAL, _disk.Storage.REMOTE, _disk.Storage.MEMORY])
+@pytest.mark.parametrize("storage", [_storage.Storage.LOCAL, _storage.Storage.REMOTE, _storage.Storage.MEMORY])
 def test_r12_nothing_is_exported_while_others_run(
-    ends: Ends, monkeypatch: pytest.MonkeyPatch, kind: str, storage: _disk.Storage
+    ends: Ends, monkeypatch: pytest.MonkeyPatch, kind: str, storage: _storage.Storage
 ) -> None:
     """Another greenlet grows the memory whenever it has a turn, also while a thread or a full socket has a piece."""
-    monkeypatch.setattr(_disk, "storage", lambda fd: storage)
+    monkeypatch.setattr(_storage, "storage", lambda fd: storage)
     content = payload(4 * MIB)
     source = SOURCES[kind](content)
     grown = 0

@@ -29,12 +29,11 @@ from werkzeug.datastructures import FileStorage
 
 import gzc
 import gzc.monkey
-from gzc import _disk, _lending, _locks, _syscalls
-from gzc._pipe import Pipe
 
 from . import _fuse
 from ._ends import BEYOND_SMALL, KIB, MIB, PATIENCE, Ends, open_fds_unchanged, payload
 from ._inotify import Watch
+from ._inside import _disk, _lending, _locks, _pipe, _storage, _syscalls
 from ._lacks import other_file_system
 from ._pairs import SOURCES
 from ._program import PRELUDE
@@ -160,7 +159,7 @@ def test_r5_locks_are_kept_at_either_end(
     if way == "gzc.copy_file_range" and (across or mode == "a+b"):
         return  # EXDEV, EBADF
     if slow:
-        monkeypatch.setattr(_disk, "storage", lambda fd: _disk.Storage.REMOTE)
+        monkeypatch.setattr(_storage, "storage", lambda fd: _storage.Storage.REMOTE)
     source = ends.file(b"" if way == "extractfile" else CONTENT, "r+b")
     sink = ends.keep(((elsewhere if across else ends.folder) / "sink").open(mode))
     forget_cached(source)
@@ -182,7 +181,7 @@ class Exchanged:
     """A file on slow storage that is closed while a thread asks for its locks; its number is another file's then."""
 
     def __init__(self, ends: Ends, monkeypatch: pytest.MonkeyPatch, *, locked: bool) -> None:
-        monkeypatch.setattr(_disk, "storage", lambda fd: _disk.Storage.REMOTE)
+        monkeypatch.setattr(_storage, "storage", lambda fd: _storage.Storage.REMOTE)
         monkeypatch.setattr(_lending, "is_locked", self._is_locked)
         self.locked, self.is_time, self._exchanged = locked, True, False
         self._other, self.file = ends.path(b"other"), ends.file(mode="wb", buffering=0)
@@ -197,8 +196,9 @@ class Exchanged:
 
     def refuses(self, source: Any) -> None:
         """A copy of `source` to the file says that it is closed, and changes no other."""
-        with pytest.raises(ValueError, match="closed file"), gevent.Timeout(PATIENCE):
+        with pytest.raises(ValueError, match="closed file") as caught, gevent.Timeout(PATIENCE):
             gzc.copy(source, self.file)
+        gzc.transfers_of(caught.value)[0].reclaim()
         assert self._exchanged
         os.close(self._number)
         assert self._other.read_bytes() == b"other"
@@ -215,15 +215,15 @@ def test_g1_a_file_that_is_closed_while_its_locks_are_asked_for_is_not_taken_for
 
 def test_g1_the_rest_of_a_piece_does_not_go_into_another_file(ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
     """A locked file is asked for its locks before each call; its place for the rest of a piece is known already."""
-    sink, gives, given = Exchanged(ends, monkeypatch, locked=True), Pipe.give_to, list[int]()
+    sink, gives, given = Exchanged(ends, monkeypatch, locked=True), _pipe.TransitPipe.give_to, list[int]()
     sink.is_time = False
 
-    def give_half(pipe: Pipe, file_fd: int, count: int, where: int) -> int:
+    def give_half(pipe: _pipe.TransitPipe, file_fd: int, count: int, where: int) -> int:
         given.append(gives(pipe, file_fd, count // 2, where))
         sink.is_time = True
         return given[-1]
 
-    monkeypatch.setattr(Pipe, "give_to", give_half)
+    monkeypatch.setattr(_pipe.TransitPipe, "give_to", give_half)
     sink.refuses(SOURCES["tcp"](ends, payload(MIB), MIB).obj)
     assert len(given) == 1
 
@@ -238,9 +238,9 @@ def test_r5_a_file_that_is_locked_gets_no_duplicate(ends: Ends, monkeypatch: pyt
         asked.append(count)
         return copy_file_range(source, sink, count, *offsets)
 
-    monkeypatch.setattr(_syscalls, "duplicate", lambda fd, into: (made.append(fd), duplicate(fd, into)))
+    monkeypatch.setattr(_syscalls, "duplicate", lambda fd, into: (made.append(fd), duplicate(fd, into))[1])
     monkeypatch.setattr(_syscalls, "_copy_file_range", counted)
-    monkeypatch.setattr(_disk, "storage", lambda fd: _disk.Storage.LOCAL)
+    monkeypatch.setattr(_storage, "storage", lambda fd: _storage.Storage.LOCAL)
     source, sink = ends.file(CONTENT), ends.file(mode="w+b")
     fcntl.lockf(sink, fcntl.LOCK_EX)
     assert gzc.copy(source, sink) == len(CONTENT)
@@ -256,8 +256,8 @@ def test_r5_a_file_that_is_locked_gets_no_duplicate(ends: Ends, monkeypatch: pyt
 
 @pytest.mark.parametrize("slow", [False, True], ids=["disk", "slow storage"])
 def test_r5_a_lock_that_is_taken_meanwhile_is_kept(ends: Ends, monkeypatch: pytest.MonkeyPatch, slow: bool) -> None:
-    storage = _disk.Storage.REMOTE if slow else _disk.Storage.LOCAL
-    monkeypatch.setattr(_disk, "storage", lambda fd: storage)
+    storage = _storage.Storage.REMOTE if slow else _storage.Storage.LOCAL
+    monkeypatch.setattr(_storage, "storage", lambda fd: storage)
     monkeypatch.setattr(_lending, "INTERVAL", 0.01)
     source, sink = ends.file(CONTENT), ends.file(mode="w+b")
     with open_fds_unchanged():
@@ -277,7 +277,7 @@ def test_r5_a_lock_that_is_taken_meanwhile_is_kept(ends: Ends, monkeypatch: pyte
 
 
 def test_r5_a_copy_that_is_interrupted_keeps_locks_too(ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_disk, "storage", lambda fd: _disk.Storage.REMOTE)
+    monkeypatch.setattr(_storage, "storage", lambda fd: _storage.Storage.REMOTE)
     source, sink = ends.file(CONTENT), ends.file(mode="w+b")
     with open_fds_unchanged():
         fcntl.lockf(sink, fcntl.LOCK_EX)
@@ -309,8 +309,8 @@ def another_process_locks(path: str, kind: str) -> "subprocess.Popen[str]":
 @pytest.mark.parametrize("slow", [False, True], ids=["disk", "slow storage"])
 def test_r5_others_locks_keep_no_duplicate(ends: Ends, monkeypatch: pytest.MonkeyPatch, slow: bool) -> None:
     """Closing drops our own locks only; a duplicate that stayed open would keep our flock, and both would wait."""
-    storage = _disk.Storage.REMOTE if slow else _disk.Storage.LOCAL
-    monkeypatch.setattr(_disk, "storage", lambda fd: storage)
+    storage = _storage.Storage.REMOTE if slow else _storage.Storage.LOCAL
+    monkeypatch.setattr(_storage, "storage", lambda fd: storage)
     source, sink = ends.file(CONTENT), ends.file(mode="w+b")
     with another_process_locks(sink.name, "LOCK_EX") as other:
         assert other.stdout is not None
@@ -340,7 +340,7 @@ def test_r5_a_lock_of_ours_is_seen_behind_another_processs(ends: Ends) -> None:
 
 def test_r5_what_a_hanging_thread_leaves_last_is_closed_too(ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
     """The copy was given up, a lock is held when the thread comes back, and no hub is there to look after it."""
-    monkeypatch.setattr(_disk, "storage", lambda fd: _disk.Storage.REMOTE)
+    monkeypatch.setattr(_storage, "storage", lambda fd: _storage.Storage.REMOTE)
     monkeypatch.setattr(_lending, "INTERVAL", 0.01)
     monkeypatch.setattr(gzc.config, "disk_grace", 0.02)
     with open_fds_unchanged():
@@ -362,7 +362,7 @@ def test_r5_what_a_hanging_thread_leaves_last_is_closed_too(ends: Ends, monkeypa
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # struck in a __del__, too
 def test_m22_a_signal_handler_leaves_no_duplicate_behind(ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
     """Struck at each instruction of giving one back: it is closed, or closed later."""
-    monkeypatch.setattr(_disk, "storage", lambda fd: _disk.Storage.LOCAL)
+    monkeypatch.setattr(_storage, "storage", lambda fd: _storage.Storage.LOCAL)
     codes = {_lending.Duplicate.leave.__code__, _locks.is_locked.__code__, _syscalls.close_popped.__code__}
 
     class Strike(Exception):
@@ -480,7 +480,7 @@ def test_r6_a_file_is_opened_once_and_closed_once(
     elif source == "opaque":
         src = type("Own", (io.BytesIO,), {"read": lambda self, n=-1: io.BytesIO.read(self, n)})(CONTENT)
     if slow:
-        monkeypatch.setattr(_disk, "storage", lambda fd: _disk.Storage.REMOTE)
+        monkeypatch.setattr(_storage, "storage", lambda fd: _storage.Storage.REMOTE)
     folder = ends.folder / "watched"
     folder.mkdir()
     with Watch(folder) as seen:

@@ -362,7 +362,7 @@ def test_gzcs_own_calls_use_the_originals() -> None:
         from os import sendfile, splice, copy_file_range
         import gzc
         gzc.patch_all(also=["os"])
-        from gzc import _syscalls
+        from inside import _syscalls
         assert _syscalls._sendfile is sendfile is os.sendfile.__wrapped__
         assert _syscalls._splice is splice is os.splice.__wrapped__
         assert _syscalls._copy_file_range is copy_file_range is os.copy_file_range.__wrapped__

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from ._inside import HOMES, sentence
 from ._lacks import IN_A_TREE
 from ._program import PRELUDE, clean_environment, finished
 
@@ -153,8 +154,8 @@ def test_a_bare_import_of_monkey_is_refused() -> None:
 def test_the_two_packages_are_one_in_this_environment() -> None:
     """`gzc.monkey` of an editable install, from the root of the checkout and from elsewhere."""
     script = (
-        "import gzc, gzc.monkey, sys, gzc.monkey._doors as doors\n"
-        "assert gzc.patch_all is gzc.monkey.patch_all is doors.patch_all\n"
+        f"import gzc, gzc.monkey, sys; {sentence('_doors')}\n"
+        "assert gzc.patch_all is gzc.monkey.patch_all is _doors.patch_all\n"
         "assert 'monkey' not in sys.modules\n"
     )
     for cwd in (ROOT, ROOT / "tests", ROOT.parent):
@@ -226,7 +227,7 @@ def test_the_wheel_works_outside_the_repository(installed: Path, work: Path) -> 
         "from importlib.metadata import entry_points, version\n"
         "assert version('gzc') == gzc.__version__\n"
         "(plugin,) = entry_points(group='gevent.plugins.monkey.did_patch_builtins', name='gzc')\n"
-        "assert plugin.load() is sys.modules['gzc.monkey._plugin'].did_patch_builtins\n"
+        f"assert plugin.load() is sys.modules[{HOMES['_plugin']!r}].did_patch_builtins\n"
         "assert importlib.util.find_spec('gunicorn') is None\n"
         "assert (os.path.dirname(gzc.__file__) + '/py.typed') and os.path.exists(\n"
         "    os.path.join(os.path.dirname(gzc.__file__), 'py.typed'))\n"

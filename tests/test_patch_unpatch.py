@@ -10,9 +10,8 @@ from textwrap import dedent, indent
 
 import pytest
 
-from gzc.monkey._catalog import SEAMS, Seam
-
 from . import _program
+from ._inside import SEAMS, Seam
 from .test_doors import TOOLS
 
 #: What the programs here know beside the tools of the doors; the catalogue they read is the one they patch by.
@@ -31,11 +30,11 @@ def import_targets():
             importlib.import_module(row.module)
 
 def all_rows():
-    from gzc.monkey._catalog import SEAMS
+    from inside import SEAMS
     return [row for seam in SEAMS for row in seam.rows]
 
 def names(stdlib=True):
-    from gzc.monkey._catalog import SEAMS
+    from inside import SEAMS
     return [seam.name for seam in SEAMS if stdlib or not seam.stdlib]
 
 def place(row):
@@ -71,7 +70,7 @@ def everything(**options):
 def in_force(stdlib=True):
     '''No row is missing whose module is there; what is skipped is a failure, since the targets here are known.'''
     import gzc
-    from gzc.monkey._catalog import SEAMS
+    from inside import SEAMS
     assert records.warnings() == [], records.warnings()
     for seam, state in zip(SEAMS, gzc.seams()):
         for row, told in zip(seam.rows, state.rows):
@@ -142,7 +141,7 @@ def test_rows_that_were_put_before_gevents_patches_come_off_what_gevent_replaced
     program(
         """
         import gevent.monkey, gzc
-        from gzc.monkey import _plugin
+        from inside import _plugin
         import_targets()
         before = [(row, *place(row)) for row in all_rows() if place(row)[0] is not None]
         before = [(row, owner, name, entries(owner).get(name, "missing")) for row, owner, name in before]
@@ -403,7 +402,7 @@ def test_stdlib_false_leaves_every_module_of_the_standard_library_alone() -> Non
         assert not changed, changed
         assert not gevent.monkey.saved and not gevent.monkey.is_module_patched("socket")
         in_force_names = set(gzc.patched())
-        from gzc.monkey._catalog import SEAMS
+        from inside import SEAMS
         for seam in SEAMS:
             assert (seam.name in in_force_names) is not (seam.stdlib or seam.opt_in), seam.name
         assert download() == {"sendfile"}

@@ -20,9 +20,9 @@ import pytest
 
 import gzc
 import gzc.monkey
-from gzc import _hub, _syscalls
 
 from ._ends import KIB, MIB, PATIENCE, Ends, error, open_fds_unchanged, payload
+from ._inside import _claims, _syscalls
 from ._lacks import lacking, privileged, tool
 from ._pairs import Scripted
 from ._program import cpythons_own, program
@@ -78,7 +78,7 @@ def test_a_copy_goes_below_in_the_pool(film: Any, tmp_path: Path, how: str) -> N
         there = COPIES[how](film, tmp_path / "to")
     assert moved(trace) == {"copy_file_range": len(CONTENT)}
     assert there.read_bytes() == CONTENT
-    assert _hub._claims == {}
+    assert _claims._claims == {}
 
 
 def test_a_move_to_another_file_system_goes_below(film: Any) -> None:
@@ -149,7 +149,7 @@ def test_an_error_names_both_files(film: Any, tmp_path: Path, monkeypatch: pytes
         film.copy(tmp_path / "there")
     assert caught.value.errno == number
     assert (caught.value.filename, caught.value.filename2) == (str(film), str(tmp_path / "there"))
-    assert _hub._claims == {}
+    assert _claims._claims == {}
 
 
 @pytest.mark.parametrize("number", [errno.EOPNOTSUPP, errno.EXDEV, errno.EBADF, errno.ETXTBSY])
@@ -202,7 +202,7 @@ def test_an_interrupted_copy_leaves_nothing_claimed(
         held.wait_begun()
         copying.kill(timeout=PATIENCE)
         assert copying.dead
-        assert _hub._claims == {}
+        assert _claims._claims == {}
         held.finish()
     assert film.read_bytes() == CONTENT
     assert CONTENT.startswith((tmp_path / "there").read_bytes())

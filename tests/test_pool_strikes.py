@@ -17,17 +17,17 @@ import pytest
 from gevent import monkey
 
 import gzc
-from gzc import _disk, _file_sinks, _lending, _pipe, _syscalls
 
 from ._ends import (
     MIB,
     PATIENCE,
     Ends,
     Iterations,
-    error,
     open_fds_unchanged,
     payload,
+    strike,
 )
+from ._inside import _disk, _file_sinks, _lending, _pipe, _syscalls
 from ._pairs import raised
 from .test_disk import Held
 
@@ -39,15 +39,15 @@ pytestmark = pytest.mark.usefixtures("remote")
 def test_a_result_is_booked_once(ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
     """Struck between two calls, the result of the first must not be taken for the second's."""
     source, sink = ends.file(CONTENT), ends.file(mode="w+b")
-    real, calls = _file_sinks.FileSink.swift, []
+    real, calls = _file_sinks.FileWriter.write_may_stay_in_hub, []
 
     def swift(self: Any, count: int) -> bool:
         calls.append(self.region.written)
         if len(calls) == 2:
-            raise KeyboardInterrupt
+            strike(KeyboardInterrupt())
         return real(self, count)
 
-    monkeypatch.setattr(_file_sinks.FileSink, "swift", swift)
+    monkeypatch.setattr(_file_sinks.FileWriter, "write_may_stay_in_hub", swift)
     transfer = gzc.Transfer(source, sink)
     raised(KeyboardInterrupt, transfer.run)
     assert transfer.moved == calls[1] > 0, "what the first call moved, once"
@@ -58,17 +58,15 @@ def test_a_result_is_booked_once(ends: Ends, monkeypatch: pytest.MonkeyPatch) ->
 def test_no_descriptor_to_be_had_for_the_thread(ends: Ends, monkeypatch: pytest.MonkeyPatch, at: int) -> None:
     """L3: EMFILE out of dup(2) fails no copy; the call is made here, and nothing stays behind."""
     source, sink = ends.file(CONTENT), ends.file(mode="wb")
-    real, calls = os.dup, []
+    real, calls = _syscalls.duplicate, []
 
-    def dup(fd: int) -> int:
+    def duplicate(fd: int, into: list[int]) -> int:
         calls.append(fd)
-        if len(calls) == at:
-            raise error(errno.EMFILE)
-        return real(fd)
+        return -errno.EMFILE if len(calls) == at else int(real(fd, into))
 
     transfer = gzc.Transfer(source, sink)
     with open_fds_unchanged():
-        monkeypatch.setattr(os, "dup", dup)
+        monkeypatch.setattr(_syscalls, "duplicate", duplicate)
         assert transfer.run() == len(CONTENT)
         assert len(calls) >= at
         monkeypatch.undo()
@@ -79,16 +77,13 @@ def test_no_descriptor_to_be_had_for_the_thread(ends: Ends, monkeypatch: pytest.
 def test_a_call_made_here_for_want_of_a_descriptor_is_over(ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
     """L3: it is not taken for one that hangs, whose pipe or view would be left to a thread."""
 
-    def dup(fd: int) -> int:
-        raise error(errno.EMFILE)
-
     path = ends.path(b"before")
     sink = ends.keep(path.open("ab"))
     sink.seek(0)
-    monkeypatch.setattr(os, "dup", dup)
+    monkeypatch.setattr(_syscalls, "duplicate", lambda *_: -errno.EMFILE)
     transfer = gzc.Transfer(b"12345", sink)
     assert transfer.run() == 5
-    assert not transfer.plan.sink.out()  # type: ignore[attr-defined]
+    assert not transfer._writer.still_running()  # type: ignore[union-attr]
     assert sink.tell() == 11
     assert path.read_bytes() == b"before12345"
 
@@ -170,11 +165,7 @@ def _closed(fd: int) -> bool:
 
 def test_an_error_out_of_the_pool_leaves_no_cycle(ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
     """The files of a copy that had to go another way are freed without gc."""
-
-    def refuse(*_: object) -> int:
-        raise error(errno.EXDEV)
-
-    monkeypatch.setattr(_syscalls, "_copy_file_range", refuse)
+    monkeypatch.setattr(_syscalls, "copy_file_range", lambda *_: -errno.EXDEV)
     source, sink = ends.path(CONTENT).open("rb"), ends.path(b"").open("wb")
     gone = weakref.ref(source)
     gc.disable()
@@ -192,7 +183,7 @@ def test_splice_between_files_moves_nobodys_position(ends: Ends) -> None:
     """A call that comes back late would move the position that the caller's file object shares."""
     source, sink = ends.file(CONTENT), ends.file(b"head", "r+b")
     os.lseek(sink.fileno(), 2, os.SEEK_SET)
-    pipe = _pipe.Pipe()
+    pipe = _pipe.TransitPipe()
     assert pipe.between(source.fileno(), sink.fileno(), 1000, 10, 4) == 1000
     assert (os.lseek(source.fileno(), 0, os.SEEK_CUR), os.lseek(sink.fileno(), 0, os.SEEK_CUR)) == (0, 2)
     assert os.pread(sink.fileno(), 2000, 0) == b"head" + CONTENT[10:1010]
@@ -203,7 +194,7 @@ def test_a_closed_pipe_does_not_reach_the_pool(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(_pipe, "_idle", [])
     pipe = _pipe.take(None)
     assert _syscalls.write(pipe.writer, b"some") == 4
-    pipe.taken += 4
+    pipe.bytes_in += 4
     pipe.close()
     assert (pipe.held, pipe.drain()) == (0, b"")
     _pipe.give_back(pipe)

@@ -23,10 +23,10 @@ from gunicorn.http import wsgi as gunicorn
 from gunicorn.workers import base_async
 
 import gzc
-from gzc.monkey import _gunicorn_worker, _promises, _turns, _wsgi
 
 from ._ends import PATIENCE, Ends
 from ._http import Client
+from ._inside import _gunicorn_worker, _promises, _turns, _wsgi
 from ._lacks import lacking
 from ._server import STOCK, Folder, Gunicorn, Script
 

@@ -10,9 +10,8 @@ from textwrap import dedent, indent
 
 import pytest
 
-from gzc.monkey._catalog import SEAMS, Seam
-
 from . import _program
+from ._inside import SEAMS, Seam, resolved
 
 #: What the calls below need.
 TOOLS = (
@@ -117,7 +116,7 @@ def codes(row):
     return getattr(value, "__code__", value)
 
 def reached(name, call):
-    from gzc.monkey._catalog import SEAMS
+    from inside import SEAMS
     seam = next(seam for seam in SEAMS if seam.name == name)
     gzc.patch_all(also=[name])
     call()  # imports what waits for it
@@ -313,4 +312,6 @@ def test_every_seam_is_called() -> None:
 @pytest.mark.parametrize("seam", [seam for seam in SEAMS if seam.rows], ids=lambda seam: seam.name)
 def test_what_a_program_calls_is_what_the_seam_replaces(seam: Seam) -> None:
     call = indent(dedent(CALLS[seam.name]).strip(), "    ")
-    _program.finished([sys.executable, "-c", f"{TOOLS}\ndef call():\n{call}\n\nreached({seam.name!r}, call)\n"])
+    _program.finished(
+        [sys.executable, "-c", resolved(TOOLS) + f"\ndef call():\n{call}\n\nreached({seam.name!r}, call)\n"]
+    )

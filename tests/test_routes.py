@@ -19,9 +19,9 @@ import gevent
 import pytest
 
 import gzc
-from gzc import _pipe, _syscalls
 
 from ._ends import BEYOND_SMALL, KIB, MIB, PATIENCE, Ends, at_rest, error, open_fds_unchanged, payload, python
+from ._inside import _pipe, _syscalls
 from ._lacks import other_file_system, tmpfs
 from ._pairs import HEAD, SINKS, SOURCES, TAIL, Given, Scripted, Taken
 
@@ -116,7 +116,7 @@ def test_user_space_is_there_where_the_kernel_has_nothing(
     content = payload(MIB + 3)
     with pytest.MonkeyPatch.context() as patch:
         for name in ("splice", "sendfile", "copy_file_range"):
-            patch.setattr(_syscalls, f"_{name}", _syscalls._unavailable)
+            patch.setattr(_syscalls, f"_{name}", _syscalls.unavailable)
         for _ in range(2):  # the second time it is known
             given, taken = SOURCES[source](ends, content, MIB), SINKS[sink](ends)
             with gzc.trace() as t:
@@ -218,10 +218,7 @@ def test_c5_c6_c7_c9_not_me_also_after_progress(
 def test_c6_eperm_is_final_only_where_the_probe_says_so(
     ends: Ends, monkeypatch: pytest.MonkeyPatch, latches: dict[str, str]
 ) -> None:
-    def forbidden(*args: object) -> int:
-        raise error(errno.EPERM)
-
-    monkeypatch.setattr(_syscalls, "_copy_file_range", forbidden)
+    monkeypatch.setattr(_syscalls, "copy_file_range", lambda *_: -errno.EPERM)
     assert copied(*between(ends)).bytes["splice"] == len(CONTENT)
     assert "EPERM" in latches["copy_file_range"]
 
@@ -460,7 +457,7 @@ def test_no_route_leaves_a_descriptor(ends: Ends) -> None:
 
 def test_no_pipe_is_made_where_nothing_is_to_be_moved(ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
     """F14 X5: a count of 0 makes no system call and takes no pipe."""
-    from gzc import _pipe
+    from ._inside import _pipe
 
     monkeypatch.setattr(_pipe, "_idle", [])
     monkeypatch.setattr(_syscalls, "make_pipe", lambda into: pytest.fail("a pipe was made"))

@@ -1,4 +1,4 @@
-"""A kernel that answers by script, in place of ``gzc._syscalls``, for every route, errno and call number.
+"""A kernel that answers by script, in place of `_syscalls`, for every route, errno and call number.
 
 Rules: the fake answers only where it is told to, and makes the real call everywhere else, so that it cannot drift:
 what it cannot reproduce it does not have. That its answers are the kernel's own forms is checked against strace,
@@ -16,10 +16,10 @@ import gevent
 import pytest
 
 import gzc
-from gzc import _declines, _hub, _syscalls
 
 from ._ends import KIB, MIB, PATIENCE, Ends, error, open_fds_unchanged, payload
 from ._figures import count as counted
+from ._inside import _claims, _errnos, _pipe, _syscalls
 from ._lacks import strace
 from ._pairs import HEAD, SINKS, SOURCES, Scripted, raised
 
@@ -69,9 +69,9 @@ def _count_at(call: str) -> int:
 
 def test_the_table_of_declines_is_the_one_tested_here() -> None:
     tables = {
-        "sendfile": _declines.SENDFILE,
-        "splice": _declines.SPLICE,
-        "copy_file_range": _declines.COPY_RANGE,
+        "sendfile": _errnos.SENDFILE,
+        "splice": _errnos.SPLICE,
+        "copy_file_range": _errnos.COPY_RANGE,
     }
     for call, table in tables.items():
         assert set(table) == {getattr(errno, name) for name in DECLINES[call].split()}
@@ -104,7 +104,7 @@ def test_every_decline_at_every_call_loses_nothing(
 def test_every_truth_at_every_call_goes_up_and_is_gone_on_from(
     ends: Ends, monkeypatch: pytest.MonkeyPatch, source: str, sink: str, at: int
 ) -> None:
-    """C8, L11, M3: the caller's error, an exact count, no other way; and from there a second run goes on."""
+    """C8, L11, P3: the caller's error, an exact count, no other way; and from there a second run goes on."""
     call = ROUTES[source, sink]
     for name in TRUTHS.split():
         with monkeypatch.context() as patch:
@@ -118,7 +118,7 @@ def test_every_truth_at_every_call_goes_up_and_is_gone_on_from(
             assert transfer.exact
             assert transfer.run() == len(CONTENT)
         assert taken.content() in (None, HEAD + CONTENT), name
-        assert not _hub._claims
+        assert not _claims._claims
 
 
 @pytest.mark.parametrize("most", [1000, 4097, 65_536])
@@ -166,15 +166,15 @@ def test_no_pipe_to_be_had_at_any_time(
     """L3: the table of files of the process, or of the whole machine, is full; bytes go through user space."""
     given, taken = SOURCES[source](ends, CONTENT, 10_000), SINKS[sink](ends)
     monkeypatch.setattr(gzc.config, "pool_pipes", 0)
-    monkeypatch.setattr("gzc._pipe._idle", [])
+    monkeypatch.setattr(_pipe, "_idle", [])
     real, made = _syscalls.make_pipe, []
 
-    def make_pipe(into: list[int]) -> None:
+    def make_pipe(into: list[int]) -> int:
         made.append(1)
         if len(made) > room:
             counted("errors of a scripted kernel")
-            raise error(getattr(errno, name))
-        real(into)
+            return -int(getattr(errno, name))
+        return real(into)
 
     monkeypatch.setattr(_syscalls, "make_pipe", make_pipe)
     with open_fds_unchanged(), gzc.trace() as t, gevent.Timeout(PATIENCE):

@@ -12,9 +12,9 @@ import gevent
 import pytest
 
 import gzc
-from gzc import _pipe
 
 from ._ends import PATIENCE, Ends, payload
+from ._inside import _pipe
 from ._program import program
 from ._server import Folder, Gunicorn
 
@@ -28,7 +28,7 @@ def descriptors() -> set[int]:
 
 def test_a_program_that_is_started_gets_no_descriptor_of_gzcs(ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
     """While bytes are held in a pipe of gzc's own, every descriptor is close-on-exec."""
-    idle: list[_pipe.Pipe] = []
+    idle: list[_pipe.TransitPipe] = []
     monkeypatch.setattr(_pipe, "_idle", idle)  # so that a pipe is made
     stuck, _ = ends.stuck()
     conn, peer = ends.unix()

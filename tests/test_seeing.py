@@ -19,11 +19,12 @@ from gevent import socket as gsocket
 from gevent.pywsgi import WSGIServer
 
 import gzc
+import gzc.contrib.status
 import gzc.metrics
 import gzc.wsgi
-from gzc import _stats
 
 from ._ends import MIB, PATIENCE, Ends, at_rest, payload
+from ._inside import _stats
 
 CONTENT = payload(3 * MIB + 5)
 
@@ -293,7 +294,7 @@ def test_a_server_shows_its_own_transfers(ends: Ends, monkeypatch: pytest.Monkey
 
 
 def test_the_page_shows_the_oldest_of_many(ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gzc.wsgi, "MOST", 2)
+    monkeypatch.setattr(gzc.contrib.status, "MOST", 2)
     sinks = [ends.unix() for _ in range(3)]
     copying = [
         ends.spawn(gzc.copy, ends.file(b"x" * MIB), sock, MIB - number) for number, (sock, _) in enumerate(sinks)

@@ -23,7 +23,6 @@ from gevent.exceptions import ConcurrentObjectUseError
 from gevent.threadpool import ThreadPool
 
 import gzc
-from gzc import _from_file, _hub, _movers, _pump, _syscalls
 
 from ._ends import (
     BEYOND_SMALL,
@@ -41,6 +40,7 @@ from ._ends import (
     open_fds_unchanged,
     payload,
 )
+from ._inside import _claims, _movers, _pump, _sendfile, _syscalls
 from ._lacks import opened_direct
 
 CONTENT = payload(2 * MIB + 3)
@@ -318,7 +318,7 @@ def test_b4_who_comes_when_the_turn_is_over_makes_a_short_step(ends: Ends, monke
     pairs = [ends.unix() for _ in range(3)]
     copies = [ends.spawn(gzc.copy, ends.file(payload(2 * MIB)), here) for here, _ in pairs]
     at_rest()
-    assert [count for _, count in script.asks[:3]] == [MIB, _from_file.BRIEF, _from_file.BRIEF]
+    assert [count for _, count in script.asks[:3]] == [MIB, _sendfile.BRIEF, _sendfile.BRIEF]
     gevent.killall(copies)
 
 
@@ -415,7 +415,7 @@ def test_b16_the_end_is_free_again_afterwards(ends: Ends, what: str) -> None:
         source.seek(0)
     with gevent.Timeout(PATIENCE):
         assert gzc.copy(source, sink, 10) == 10
-    assert _hub._claims == {}
+    assert _claims._claims == {}
 
 
 @pytest.mark.parametrize("direction", ["reading", "writing"])
@@ -469,7 +469,7 @@ def test_c9_another_way_goes_on_from_the_same_byte(
 @pytest.mark.parametrize("at", [1, 3])
 @pytest.mark.parametrize("name", TRUTHS)
 def test_l11_m3_a_truth_is_never_masked(ends: Ends, monkeypatch: pytest.MonkeyPatch, name: str, at: int) -> None:
-    """C8 L11 M3: a second method could turn a reported error into good-looking wrong data."""
+    """C8 L11 P3: a second method could turn a reported error into good-looking wrong data."""
     number = getattr(errno, name)
     script = Script(monkeypatch, {at: error(number)})
     file, (sock, there) = ends.file(CONTENT), ends.unix()

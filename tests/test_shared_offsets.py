@@ -21,9 +21,9 @@ import gevent
 import pytest
 
 import gzc
-from gzc import _disk, _syscalls
 
 from ._ends import KIB, MIB, PATIENCE, Ends, payload
+from ._inside import _storage, _syscalls
 
 LINES = 6000
 
@@ -189,8 +189,8 @@ def test_r8_what_somebody_wrote_behind_a_place_stays_and_a_second_run_fills_the_
         raise KeyError(count)
 
     transfer = gzc.Transfer(gzc.observe(source, stop), sink)
-    storage = _disk.storage
-    _disk.storage = lambda fd: _disk.Storage.MEMORY  # in pieces of 256 KiB
+    storage = _storage.storage
+    _storage.storage = lambda fd: _storage.Storage.MEMORY  # in pieces of 256 KiB
     try:
         with pytest.raises(KeyError):
             transfer.run()
@@ -199,7 +199,7 @@ def test_r8_what_somebody_wrote_behind_a_place_stays_and_a_second_run_fills_the_
         with pytest.raises(KeyError):
             transfer.run()
     finally:
-        _disk.storage = storage
+        _storage.storage = storage
         os.close(writer)
     moved = transfer.moved
     assert Path(sink.name).read_bytes()[:moved] == content[:moved]
@@ -245,18 +245,18 @@ def test_r8_greenlets_that_write_to_one_object(ends: Ends) -> None:
     assert written.translate(None, delete=bytes(range(128))) == content
 
 
-STORAGES = [_disk.Storage.MEMORY, _disk.Storage.LOCAL, _disk.Storage.REMOTE]
+STORAGES = [_storage.Storage.MEMORY, _storage.Storage.LOCAL, _storage.Storage.REMOTE]
 
 
 @pytest.mark.parametrize("storage", STORAGES)
 @pytest.mark.parametrize("mode", ["wb", "ab"])
 @pytest.mark.parametrize("source", ["unix", "bytes"])
 def test_what_is_rotated_away_gets_nothing_more(
-    ends: Ends, monkeypatch: pytest.MonkeyPatch, source: str, mode: str, storage: _disk.Storage
+    ends: Ends, monkeypatch: pytest.MonkeyPatch, source: str, mode: str, storage: _storage.Storage
 ) -> None:
     """dup2(2), as a rotation of logs does it: neither a place in the old file counts, nor a duplicate of it."""
     content = payload(4 * MIB)
-    monkeypatch.setattr(_disk, "storage", lambda fd: storage)
+    monkeypatch.setattr(_storage, "storage", lambda fd: storage)
     path, other = ends.path(b""), ends.folder / "rotated"
     sink = ends.keep(path.open(mode))
     moved = rotated = 0
@@ -293,8 +293,8 @@ def test_a_place_in_another_file_is_not_gone_on_with(ends: Ends) -> None:
             raise KeyError
 
     transfer = gzc.Transfer(gzc.observe(ends.file(content), stop), sink)
-    storage = _disk.storage
-    _disk.storage = lambda fd: _disk.Storage.MEMORY
+    storage = _storage.storage
+    _storage.storage = lambda fd: _storage.Storage.MEMORY
     try:
         with pytest.raises(KeyError):
             transfer.run()
@@ -304,7 +304,7 @@ def test_a_place_in_another_file_is_not_gone_on_with(ends: Ends) -> None:
         os.close(fd)
         assert transfer.run() == len(content)
     finally:
-        _disk.storage = storage
+        _storage.storage = storage
     assert other.read_bytes() == content[moved:]
 
 
@@ -320,8 +320,8 @@ def test_a_run_that_was_refused_does_not_forget_its_place(ends: Ends) -> None:
             raise KeyError
 
     transfer = gzc.Transfer(gzc.observe(source, stop), sink)
-    storage = _disk.storage
-    _disk.storage = lambda fd: _disk.Storage.MEMORY
+    storage = _storage.storage
+    _storage.storage = lambda fd: _storage.Storage.MEMORY
     try:
         with pytest.raises(KeyError):
             transfer.run()
@@ -334,18 +334,18 @@ def test_a_run_that_was_refused_does_not_forget_its_place(ends: Ends) -> None:
         claiming.get(timeout=PATIENCE)
         assert transfer.run() == len(content)
     finally:
-        _disk.storage = storage
+        _storage.storage = storage
     assert Path(sink.name).read_bytes() == content + b"behind"
 
 
 @pytest.mark.parametrize("storage", STORAGES)
 @pytest.mark.parametrize("source", ["file", "unix", "bytes"])
 def test_o_append_that_somebody_sets_meanwhile_is_heeded(
-    ends: Ends, monkeypatch: pytest.MonkeyPatch, source: str, storage: _disk.Storage
+    ends: Ends, monkeypatch: pytest.MonkeyPatch, source: str, storage: _storage.Storage
 ) -> None:
     """The flags are shared as the offset is: GNU make sets O_APPEND on its stdout, and writes its lines at the end."""
     content = payload(12 * MIB)
-    monkeypatch.setattr(_disk, "storage", lambda fd: storage)
+    monkeypatch.setattr(_storage, "storage", lambda fd: storage)
     sink = ends.file(mode="wb")
     lines = moved = 0
 
@@ -385,12 +385,12 @@ def test_another_file_that_was_put_below_gets_what_follows_from_its_start(ends: 
             os.close(fd)
         seen.append(count)
 
-    storage = _disk.storage
-    _disk.storage = lambda fd: _disk.Storage.MEMORY
+    storage = _storage.storage
+    _storage.storage = lambda fd: _storage.Storage.MEMORY
     try:
         assert gzc.copy(gzc.observe(ends.file(content), rotate), sink) == len(content)
     finally:
-        _disk.storage = storage
+        _storage.storage = storage
     sink.flush()
     assert path.read_bytes() + other.read_bytes() == content
     assert len(seen) > 1

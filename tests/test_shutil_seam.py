@@ -25,10 +25,9 @@ from gevent.fileobject import FileObjectPosix
 
 import gzc
 import gzc.monkey
-from gzc import _disk, _hub
-from gzc.monkey._catalog import SEAMS
 
 from ._ends import KIB, MIB, PATIENCE, Ends, at_rest, error, payload
+from ._inside import SEAMS, _claims, _storage
 from ._pairs import HEAD, SINKS, SOURCES, TAIL, Scripted, Taken, pipes_open
 from ._program import cpythons_own, program
 from ._server import Folder
@@ -113,7 +112,7 @@ def mechanism(source: str, sink: str) -> str | None:
     ("source", "sink"), [pair for pair in itertools.product(SOURCES, ALL_SINKS) if pair != (PLAIN_PIPE, "BytesIO")]
 )
 def test_every_pair_ends_as_with_the_original(tmp_path: Path, source: str, sink: str) -> None:
-    """M4, O12, F1: bytes, positions, what is raised; a socket has no `read`, and must be refused all the same."""
+    """P4, O12, F1: bytes, positions, what is raised; a socket has no `read`, and must be refused all the same."""
     number = 0
     how = mechanism(source, sink)
     # Left to the original, which holds the hub when a pipe in blocking mode is full.
@@ -260,7 +259,7 @@ def test_a_pipe_gets_larger_blocks() -> None:
 
 
 def test_early_importers_are_reached_and_the_code_is_given_back(ends: Ends) -> None:
-    """M11: who imported it by name has the function; undo restores the very code object."""
+    """P11: who imported it by name has the function; undo restores the very code object."""
     original = STOCK.__code__
     assert EARLY_IMPORTER is shutil.copyfileobj
     assert EARLY_IMPORTER.__code__ is not original
@@ -281,7 +280,7 @@ def test_early_importers_are_reached_and_the_code_is_given_back(ends: Ends) -> N
 
 @pytest.mark.parametrize("kind", ["makefile", "_SocketWriter"])
 def test_a_writer_over_tls_is_written_to_by_itself(ends: Ends, folder: Folder, certificates: Any, kind: str) -> None:
-    """M9, O10: below it, the bytes would go out in plain."""
+    """P9, O10: below it, the bytes would go out in plain."""
     server = gssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     server.load_cert_chain(folder.path / "server.pem", folder.path / "server.key")
     client = gssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -350,7 +349,7 @@ def test_a_source_that_stalls_is_left_and_copied_on(ends: Ends, source: str, sin
     pipes = pipes_open()
     STOPS[stop](lambda: shutil.copyfileobj(src, taken.obj))
     feeder.get(timeout=PATIENCE)
-    assert _hub._claims == {}
+    assert _claims._claims == {}
     assert pipes_open() <= pipes + 2 * gzc.config.pool_pipes
     if sink.startswith("file"):
         assert taken.obj.tell() == len(HEAD) + 200_000
@@ -385,7 +384,7 @@ def test_bytes_on_their_way_do_not_outlive_the_copy_that_was_interrupted(
     ):
         shutil.copyfileobj(src.makefile("rb"), dst)
     (transfer,) = gzc.transfers_of(caught.value)
-    assert _hub._claims == {}
+    assert _claims._claims == {}
     assert transfer.in_flight == 0
     assert any("were not written" in line for line in caplog.messages)
     with pytest.raises(gzc.TransferClosedError):
@@ -401,7 +400,7 @@ def test_a_sink_that_stalls_leaves_the_file_where_it_was_delivered(ends: Ends, s
     writer: Any = socketserver._SocketWriter  # type: ignore[attr-defined]
     dst = ends.keep(here.makefile("wb") if sink == "makefile" else writer(here))
     STOPS[stop](lambda: shutil.copyfileobj(src, dst))
-    assert _hub._claims == {}
+    assert _claims._claims == {}
     assert src.tell() == 0, "nothing was delivered, and the file says so"
     peer.start()
     with gevent.Timeout(PATIENCE), gzc.trace() as trace:
@@ -463,7 +462,7 @@ def test_ends_in_use_go_the_old_way(ends: Ends) -> None:
     src, dst = ends.file(content), ends.file(b"", "wb")
     first = ends.spawn(shutil.copyfileobj, src, ends.keep(here.makefile("wb")))
     with gevent.Timeout(PATIENCE):
-        while not _hub._claims:
+        while not _claims._claims:
             at_rest()
     with gzc.trace() as trace:
         shutil.copyfileobj(src, dst)
@@ -478,7 +477,7 @@ def test_greenlets_that_share_a_file_object_find_it_behind_the_copy(
     ends: Ends, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without gzc nobody has a turn during a copy between files, so nobody writes or reads in the middle of it."""
-    monkeypatch.setattr(_disk, "storage", lambda fd: _disk.Storage.LOCAL)  # never done in the hub
+    monkeypatch.setattr(_storage, "storage", lambda fd: _storage.Storage.LOCAL)  # never done in the hub
     content = payload(MIB)
     out = ends.file(b"", "w+b")
     writers = [ends.spawn(shutil.copyfileobj, ends.file(content), out) for _ in range(3)]
@@ -498,7 +497,7 @@ def test_greenlets_that_share_a_file_object_find_it_behind_the_copy(
 
 @pytest.mark.parametrize("copy", [shutil.copyfile, shutil.copy, shutil.copy2, shutil.move])
 def test_copies_by_name_go_below_in_the_pool(ends: Ends, copy: Copy) -> None:
-    """M5."""
+    """P5."""
     content = payload(20 * MIB)
     src, dst = ends.path(content), ends.folder / "copy"
     if copy is shutil.move:
@@ -603,7 +602,7 @@ def test_errors_of_copyfile_name_both_files() -> None:
 def test_a_first_call_that_fails_is_given_up(
     ends: Ends, monkeypatch: pytest.MonkeyPatch, way: str, number: int, fate: str
 ) -> None:
-    """M3, M5: nothing is written yet, so the caller tries copyfileobj; ENOSPC is the truth."""
+    """P3, P5: nothing is written yet, so the caller tries copyfileobj; ENOSPC is the truth."""
     Scripted(monkeypatch, "copy_file_range", others=error(number))
     with open(ends.path(payload(MIB)), "rb") as src, open(ends.path(), "wb") as dst, pytest.raises(Exception) as caught:  # noqa: PT011
         getattr(shutil, way)(src, dst)
@@ -653,7 +652,7 @@ def test_b10_a_file_system_that_answers_eagain_leaves_no_half_a_copy_behind_in_s
     with pytest.raises(BlockingIOError) as caught:
         shutil.copyfile(src, dst)
     assert (caught.value.filename, caught.value.filename2) == (str(src), str(dst))
-    assert _hub._claims == {}
+    assert _claims._claims == {}
 
 
 class Prickly(io.BytesIO):

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 import gzc
-from gzc import _pipe
 
 from ._ends import Ends
+from ._inside import _pipe
 from .apps.held import held
 from .soak import more_than
 

@@ -465,7 +465,7 @@ def test_any_file_any_position_any_count(
 
 @pytest.mark.parametrize("kind", ["buffered", "raw", "FileObjectPosix", "BytesIO", "LZMAFile", "Seeker"])
 def test_it_starts_at_the_current_position_and_ends_behind_the_last_byte(kind: str) -> None:
-    """M1: CPython's own starts at 0. gevent's seeks to `0 + sent` at the end, from wherever it began."""
+    """P1: CPython's own starts at 0. gevent's seeks to `0 + sent` at the end, from wherever it began."""
     content = content_of(200_000)
     with FILES[kind](content) as file:
         assert file.read(100) == content[:100]
@@ -568,7 +568,7 @@ def test_the_inner_way_is_given_up_for_what_is_no_file() -> None:
 
 @pytest.mark.parametrize("case", REFUSALS)
 def test_what_gevent_refuses_is_refused_in_its_words(case: str) -> None:
-    """M2: before a byte moves, and the position stays."""
+    """P2: before a byte moves, and the position stays."""
     opener, arguments = REFUSALS[case]
     outcomes = []
     for send in (STOCK, SEAM):
@@ -1232,7 +1232,7 @@ PLAINTEXT = b"plaintext on the wire! " * 40_000
 def test_over_tls_the_bytes_are_right_and_none_is_in_the_clear(
     contexts: tuple[Any, Any], kind: str, server_sends: bool
 ) -> None:
-    """M9, O10: an SSLSocket is a gevent socket with a descriptor; below it lie the records."""
+    """P9, O10: an SSLSocket is a gevent socket with a descriptor; below it lie the records."""
     with tls(contexts, server_sends) as (here, there, wire), FILES[kind](PLAINTEXT) as file, gzc.trace() as trace:
         reader = gevent.spawn(drain, there)
         first = here.sendfile(file, count=23)

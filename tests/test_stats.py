@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 
 import gzc
-from gzc import _stats
 
 from ._ends import BEYOND_SMALL, MIB, PATIENCE, Ends, at_rest, payload, python
+from ._inside import _stats
 from ._lacks import strace
 
 CONTENT = payload(3 * MIB + 5)

@@ -17,9 +17,9 @@ import pytest
 
 import gzc
 import gzc.monkey
-from gzc import _hub
 
 from ._ends import KIB, MIB, Ends, payload
+from ._inside import _claims
 
 STOCK = tarfile.copyfileobj  # type: ignore[attr-defined]
 
@@ -205,7 +205,7 @@ def test_an_interrupted_extraction_leaves_nothing_claimed(tmp_path: Path, tree: 
     while not (out / "big").exists():
         gevent.sleep(1e-4)
     greenlet.kill(timeout=20)
-    assert _hub._claims == {}
+    assert _claims._claims == {}
     extract()
     assert (out / "big").stat().st_size == 200 * MIB
 

@@ -21,9 +21,9 @@ from gevent import socket as gsocket
 from gevent import ssl as gssl
 
 import gzc
-from gzc import _hub, _pipe
 
 from ._ends import MIB, PATIENCE, Ends, at_rest, open_fds_unchanged, payload
+from ._inside import _claims, _pipe
 from ._pairs import pipes_open, raised
 
 CONTENT = payload(2 * MIB + 1)
@@ -41,8 +41,8 @@ def ends(tmp_path: Path) -> Iterator[Ends]:
     with Ends(tmp_path) as made:
         yield made
     at_rest()
-    left = dict(_hub._claims)
-    _hub._claims.clear()  # the next test is not to blame
+    left = dict(_claims._claims)
+    _claims._claims.clear()  # the next test is not to blame
     assert left == {}
     assert greenlets() <= before
 
@@ -257,7 +257,7 @@ def test_a_socket_closed_by_another_greenlet_ends_it(ends: Ends) -> None:
 
 def test_idle_tunnels_hold_no_pipe(ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
     """200 of them, after they have moved something."""
-    idle: list[_pipe.Pipe] = []
+    idle: list[_pipe.TransitPipe] = []
     monkeypatch.setattr(_pipe, "_idle", idle)
     before = pipes_open()
     tunnels = [Tunnel(ends) for _ in range(200)]

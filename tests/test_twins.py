@@ -22,9 +22,9 @@ from gevent import socket as gsocket
 from gevent.fileobject import FileObjectPosix
 
 import gzc
-from gzc import _syscalls
 
 from ._ends import KIB, MIB, PATIENCE, Ends, at_rest, payload, python
+from ._inside import _syscalls
 from ._pairs import raised
 
 CONTENT = payload(MIB + 3)
@@ -314,7 +314,7 @@ def test_b13_eagain_from_ends_that_are_ready_is_passed_on(ends: Ends, monkeypatc
     def splice(*_: object) -> int:
         nonlocal calls
         calls += 1
-        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        return -errno.EAGAIN
 
     monkeypatch.setattr(_syscalls, "splice", splice)
     reader, writer = os.pipe()
@@ -391,6 +391,38 @@ def test_a_bare_descriptor_in_blocking_mode_is_no_matter_for_pipes(ends: Ends) -
     assert there.recv(9) == b"now"
     assert os.get_blocking(reader)
     assert file_r.fileno() == reader
+
+
+def test_a_reader_that_waits_is_not_in_the_way_of_a_call_that_need_not(ends: Ends) -> None:
+    """``os.splice`` asks nobody."""
+    sock, there = ends.unix()
+    waiting = ends.spawn(sock.recv, 1)
+    gevent.sleep(0)
+    reader, writer = os.pipe()
+    there.sendall(b"hello")
+    assert gzc.splice(sock, writer, 3) == 3
+    assert os.read(reader, 9) == b"hel"
+    assert waiting.get(timeout=PATIENCE) == b"l"
+    os.close(reader)
+    os.close(writer)
+
+
+def test_what_an_object_has_buffered_is_left_alone(ends: Ends) -> None:
+    """The descriptor's own position is used: it is the object's caller who flushes, and seeks."""
+    file = ends.file(b"0123456789" * 1000, "r+b")
+    assert isinstance(file, io.BufferedRandom)
+    file.write(b"abc")
+    sock, there = ends.unix()
+    assert gzc.sendfile(sock, file, None, 4) == 4
+    assert there.recv(9) == b"0123"
+    assert os.lseek(file.fileno(), 0, os.SEEK_CUR) == 4
+
+
+@pytest.mark.parametrize("end", [b"memory", io.BytesIO(b"memory")])
+def test_what_has_no_descriptor_is_a_type_error(ends: Ends, end: Any) -> None:
+    sock, _ = ends.unix()
+    with pytest.raises(TypeError, match="no descriptor"):
+        gzc.splice(end, sock, 1)
 
 
 def test_what_is_no_end_is_a_type_error(ends: Ends) -> None:

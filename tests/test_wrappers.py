@@ -398,7 +398,7 @@ def test_a_failure_of_the_source_is_seen_as_its_wrapper_says(ends: Ends) -> None
 
     file = ends.file(mode="wb")
     with pytest.raises(LookupError, match="outer") as caught:
-        gzc.copy(gzc.source(here).failing(inner).failing(outer), file)
+        gzc.copy(gzc.source(here).translating(inner).translating(outer), file)
     assert [type(exc) for exc in told] == [TimeoutError, KeyError]
     (transfer,) = gzc.transfers_of(caught.value)
     assert (transfer.moved, transfer.in_flight, file.tell()) == (1000, 0, 1000)
@@ -407,7 +407,7 @@ def test_a_failure_of_the_source_is_seen_as_its_wrapper_says(ends: Ends) -> None
 def test_a_failure_given_back_stays_the_callers_own(ends: Ends) -> None:
     told: list[BaseException] = []
     here, _ = ends.unix()
-    source = gzc.source(here).failing(lambda exc: (told.append(exc), exc)[1])
+    source = gzc.source(here).translating(lambda exc: (told.append(exc), exc)[1])
     timeout = gevent.Timeout(0.05)
     with pytest.raises(gevent.Timeout) as caught, timeout:
         gzc.copy(source, ends.file(mode="wb"))
@@ -420,7 +420,7 @@ def test_a_failure_of_the_sink_is_not_the_sources(ends: Ends) -> None:
     feeder = ends.feeding(there, CONTENT)
     out, _ = ends.stuck()
     told: list[BaseException] = []
-    source = gzc.source(here).failing(lambda exc: (told.append(exc), exc)[1])
+    source = gzc.source(here).translating(lambda exc: (told.append(exc), exc)[1])
     with pytest.raises(gevent.Timeout), gevent.Timeout(0.1):
         gzc.copy(source, out)
     assert told == []

@@ -240,7 +240,7 @@ def test_same_answers_as_stock(server: Gunicorn, stock: Gunicorn, stack: str, fo
 
 @pytest.mark.parametrize("app", [*APPS, "django/memory"])
 def test_head(connection: Connection, folder: Folder, app: str) -> None:
-    """M8: the headers of the GET, and not one byte of the body, which stock pywsgi and wsgiref send."""
+    """P8: the headers of the GET, and not one byte of the body, which stock pywsgi and wsgiref send."""
     name, _ = folder.sized(SIZE)
     for _ in range(2):
         reply = connection.get(f"/{app}/{name}", "HEAD")
@@ -263,7 +263,7 @@ def test_not_modified(connection: Connection, folder: Folder, app: str) -> None:
 
 @pytest.mark.parametrize("status", ["204 No Content", "304 Not Modified"])
 def test_file_given_where_no_body_may_be(connection: Connection, folder: Folder, stack: str, status: str) -> None:
-    """M8: the app hands over a file, HTTP forbids a body; stock pywsgi raises, stock wsgiref sends it."""
+    """P8: the app hands over a file, HTTP forbids a body; stock pywsgi raises, stock wsgiref sends it."""
     name, _ = folder.sized(SIZE)
     reply = connection.get(f"/bare/plain?name={name}&status={status.replace(' ', '%20')}")
     assert reply.status == int(status[:3])

@@ -32,9 +32,9 @@ from gunicorn.config import Config
 from gunicorn.http import wsgi as gunicorn
 
 import gzc
-from gzc.monkey import _wsgi
 
 from ._ends import KIB, MIB, PATIENCE, Ends, open_fds_unchanged, payload
+from ._inside import _claims, _wsgi
 
 SIZE = 300_001
 
@@ -671,7 +671,7 @@ def test_the_users_own_wrapper_is_kept(ends: Ends) -> None:
 
 
 def test_tls_goes_its_old_way(ends: Ends, certificates: tuple[ssl.SSLContext, list[str]]) -> None:
-    """M9, O10: no plaintext on the wire."""
+    """P9, O10: no plaintext on the wire."""
     _, (_, certificate, _, key) = certificates
     content = payload(MIB + 3)
     context = gssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -794,9 +794,8 @@ def test_interrupted_in_the_middle(ends: Ends, how: str) -> None:
         assert running[0].dead
         assert closed == [True]
         del running[:]
-    from gzc import _hub
 
-    assert not _hub._claims
+    assert not _claims._claims
 
 
 # --- wsgiref's handlers, with other servers around them than its own ---

@@ -14,6 +14,9 @@ from typing import Any
 
 import greenlet
 
+sys.path.append(str(Path(__file__).parent.parent))
+import _inside
+
 
 def held() -> dict[str, Any]:
     """What the process holds."""
@@ -36,11 +39,11 @@ def _descriptors() -> set[int]:
 
 def _pool() -> tuple[set[int], int]:
     """The descriptors of the pool, and how many pipes it may have."""
-    if "gzc._pipe" not in sys.modules:
+    if _inside.HOMES["_pipe"] not in sys.modules:
         return set(), 0
-    from gzc import _pipe, config
+    from gzc import config
 
-    return {fd for pipe in _pipe._idle for fd in (pipe.reader, pipe.writer)}, config.pool_pipes
+    return {fd for pipe in _inside._pipe._idle for fd in (pipe.reader, pipe.writer)}, config.pool_pipes
 
 
 def _kind(fd: int) -> str:

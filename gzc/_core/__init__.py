@@ -1,0 +1,5 @@
+"""What a copy is."""
+
+from .fork import forget_in_children
+
+forget_in_children()

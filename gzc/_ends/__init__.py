@@ -1,0 +1,1 @@
+"""Between what bytes move: descriptions of sources and sinks."""

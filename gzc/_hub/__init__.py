@@ -1,0 +1,1 @@
+"""gevent: waiting, the turns of a hub, claims."""

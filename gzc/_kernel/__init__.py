@@ -1,0 +1,1 @@
+"""The machine below: system calls, pipes, threads for what storage makes wait."""

@@ -1,0 +1,1 @@
+"""What happened: looked at from above."""

@@ -1,0 +1,1 @@
+"""For servers: a status page, Prometheus."""
