@@ -13,12 +13,12 @@ if __name__ != "gzc.monkey":  # "import monkey" in a checkout would load a secon
     raise ImportError(f"this package is gzc.monkey, not {__name__}: import gzc")
 
 if TYPE_CHECKING:
-    from ._doors import environment as environment
-    from ._doors import patch as patch
-    from ._doors import patch_all as patch_all
-    from ._doors import patched as patched
-    from ._doors import seams as seams
-    from ._doors import unpatch_all as unpatch_all
+    from ._activation import environment as environment
+    from ._activation import patch as patch
+    from ._activation import patch_all as patch_all
+    from ._activation import patched as patched
+    from ._activation import seams as seams
+    from ._activation import unpatch_all as unpatch_all
 
 __all__ = ["environment", "patch", "patch_all", "patched", "seams", "unpatch_all"]
 
@@ -26,4 +26,4 @@ __all__ = ["environment", "patch", "patch_all", "patched", "seams", "unpatch_all
 def __getattr__(name: str) -> object:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}._doors"), name)
+    return getattr(import_module(f"{__name__}._activation"), name)

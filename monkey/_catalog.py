@@ -8,27 +8,33 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 
-from . import (
-    _bodies,
-    _ftplib,
-    _gunicorn,
-    _gunicorn_worker,
-    _hooks,
-    _http_client,
-    _os,
-    _pathlib,
-    _pywsgi,
-    _responses,
-    _saving,
-    _shutil,
-    _socket,
-    _subprocess,
-    _tarfile,
-    _urllib,
-    _urllib3,
-    _wsgiref,
+from ._row import Row
+from ._seams import (
+    bottle,
+    django,
+    django_save,
+    falcon,
+    ftplib,
+    gunicorn,
+    gunicorn_worker,
+    http_client,
+    os,
+    pathlib,
+    pywsgi,
+    readfrom_writeto,
+    request_bodies,
+    sentry,
+    shutil,
+    socket,
+    socketserver,
+    subprocess,
+    tarfile,
+    urllib,
+    urllib3,
+    werkzeug,
+    whitenoise,
+    wsgiref,
 )
-from ._ledger import Row
 
 
 @dataclass(frozen=True)
@@ -61,7 +67,7 @@ SEAMS = (
         rows=tuple(
             Row(module, f"{owner}.{name}", make, eager=True)
             for module, owner in (("gevent.socket", "socket"), ("gevent._fileobjectcommon", "FileObjectBase"))
-            for name, make in (("readfrom", _hooks.readfrom), ("writeto", _hooks.writeto))
+            for name, make in (("readfrom", readfrom_writeto.readfrom), ("writeto", readfrom_writeto.writeto))
         ),
     ),
     Seam(
@@ -70,12 +76,12 @@ SEAMS = (
         reaches="gunicorn's gevent worker with any framework, geventhttpclient, every caller of sock.sendfile",
         rows=(
             Row(
-                *("gevent.socket", "socket.sendfile", _socket.sendfile),
+                *("gevent.socket", "socket.sendfile", socket.sendfile),
                 knows=frozenset({"_sendfile_use_send", "file", "offset", "count"}),
                 eager=True,
             ),
             Row(
-                *("gevent.socket", "socket._sendfile_use_sendfile", _socket.use_sendfile),
+                *("gevent.socket", "socket._sendfile_use_sendfile", socket.use_sendfile),
                 knows=frozenset({"_GiveupOnSendfile"}),
                 eager=True,
             ),
@@ -86,114 +92,114 @@ SEAMS = (
         why="Response.sendfile trusts the descriptor's position and forgets to count; FileWrapper cannot seek,"
         " so that a Range is read from byte 0",
         reaches="every file response of gunicorn's gevent worker: Flask, Django, WhiteNoise, Bottle, Falcon",
-        rows=_gunicorn.ROWS,
+        rows=gunicorn.ROWS,
     ),
     Seam(
         "gunicorn-worker",
         why="a worker iterates to the end, beyond the promised length, and with no turn for anybody else",
         reaches="responses of gunicorn's gevent worker that are no files: generators, iterators; since 27 over HTTP/2",
-        rows=_gunicorn_worker.ROWS,
+        rows=gunicorn_worker.ROWS,
     ),
     Seam(
         "pywsgi",
         why="gevent.pywsgi has no wsgi.file_wrapper: files are read and sent in pieces of 4 or 8 KiB",
         reaches="every file response of gevent.pywsgi and of gunicorn's gevent_pywsgi worker",
-        rows=_pywsgi.ROWS,
+        rows=pywsgi.ROWS,
     ),
     Seam(
         "socketserver",
         why="the writer of a request handler hides the connection",
         reaches="copies to self.wfile: http.server, wsgiref, every StreamRequestHandler",
-        rows=_shutil.SOCKETSERVER,
+        rows=socketserver.ROWS,
         stdlib=True,
     ),
     Seam(
         "wsgiref",
         why="wsgiref.handlers leaves its sendfile hook empty, and its FileWrapper cannot seek",
         reaches="wsgiref.simple_server and Django's runserver in monkey-patched programs",
-        rows=_wsgiref.ROWS,
+        rows=wsgiref.ROWS,
         stdlib=True,
     ),
     Seam(
         "werkzeug",
         why="a range of a file is an iterable that hides the file from the server",
         reaches="send_file and send_from_directory of Flask, when a client asks for a range",
-        rows=_responses.WERKZEUG,
+        rows=werkzeug.ROWS,
     ),
     Seam(
         "whitenoise",
         why="SlicedFile, a range of a file, has no descriptor",
         reaches="ranges of WhiteNoise's static files",
-        rows=_responses.WHITENOISE,
+        rows=whitenoise.ROWS,
     ),
     Seam(
         "bottle",
         why="a range of a file is a generator of pieces of 1 MiB",
         reaches="static_file of Bottle, when a client asks for a range",
-        rows=_responses.BOTTLE,
+        rows=bottle.RANGES,
     ),
     Seam(
         "falcon",
         why="_BoundedFile, a range of a file, is there to keep servers from sendfile",
         reaches="ranges of Falcon's static routes",
-        rows=_responses.FALCON,
+        rows=falcon.ROWS,
     ),
     Seam(
         "django",
         why="File and FieldFile are proxies around the file",
         reaches="FileResponse and copies of uploaded and stored files",
-        rows=_responses.DJANGO,
+        rows=django.ROWS,
     ),
     Seam(
         "sentry",
         why="Sentry wraps responses in a scope of their own, which hides files from the server",
         reaches="every file response of a program with Sentry",
-        rows=_responses.SENTRY,
+        rows=sentry.ROWS,
     ),
     Seam(
         "gunicorn-bodies",
         why="a request body of known length is a socket below two buffers, and nothing says so",
         reaches="uploads to gunicorn's gevent worker: gzc.copy(environ['wsgi.input'], file), request.stream",
-        rows=_bodies.GUNICORN,
+        rows=request_bodies.GUNICORN,
     ),
     Seam(
         "pywsgi-bodies",
         why="a request body of known length is a socket below a counter, and nothing says so",
         reaches="uploads to gevent.pywsgi: gzc.copy(environ['wsgi.input'], file), request.stream",
-        rows=_bodies.PYWSGI,
+        rows=request_bodies.PYWSGI,
     ),
     Seam(
         "werkzeug-bodies",
         why="MAX_CONTENT_LENGTH puts one more counter around the body",
         reaches="request.stream in Flask and Werkzeug",
-        rows=_bodies.WERKZEUG,
+        rows=request_bodies.WERKZEUG,
     ),
     Seam(
         "django-bodies",
         why="a request is a reader around a counter around the body",
         reaches="gzc.copy(request, file) in Django",
-        rows=_bodies.DJANGO,
+        rows=request_bodies.DJANGO,
     ),
     Seam(
         "http.client",
         why="a request body out of a file is read and sent in pieces of 8 KiB, each a chunk of its own unless its"
         " length is given; a response body is copied through Python",
         reaches="HTTPConnection.request(body=file), urlopen, copies out of their responses",
-        rows=_http_client.ROWS,
+        rows=http_client.ROWS,
         stdlib=True,
     ),
     Seam(
         "urllib.request",
         why="urlretrieve copies pieces of 8 KiB through Python",
         reaches="urlretrieve without a reporthook, of http: and ftp:",
-        rows=_urllib.ROWS,
+        rows=urllib.ROWS,
         stdlib=True,
     ),
     Seam(
         "ftplib",
         why="storbinary and retrbinary copy pieces of 8 KiB through Python",
         reaches="storbinary out of a file without a callback, retrbinary into file.write; not over TLS",
-        rows=_ftplib.ROWS,
+        rows=ftplib.ROWS,
         stdlib=True,
     ),
     Seam(
@@ -201,7 +207,7 @@ SEAMS = (
         why="a request body out of a file is read and sent in pieces of 16 KiB; a response body is copied through"
         " Python",
         reaches="requests and urllib3 2: data=file with its length, copies out of response.raw; not over TLS",
-        rows=_urllib3.ROWS,
+        rows=urllib3.ROWS,
     ),
     Seam(
         "shutil",
@@ -209,21 +215,21 @@ SEAMS = (
         " copyfile is one system call for the whole file, and the hub stands still meanwhile",
         reaches="shutil.copyfileobj, also where it was imported by name, copyfile, copy, copy2, copytree, move;"
         " http.server, urllib downloads, Werkzeug's FileStorage.save",
-        rows=_of_this_python(_shutil.ROWS),
+        rows=_of_this_python(shutil.ROWS),
         stdlib=True,
     ),
     Seam(
         "pathlib",
         why="Path.copy is one system call for the whole file, and the hub stands still meanwhile",
         reaches="Path.copy, copy_into, move and move_into, which Python 3.14 brought",
-        rows=_of_this_python(_pathlib.ROWS),
+        rows=_of_this_python(pathlib.ROWS),
         stdlib=True,
     ),
     Seam(
         "tarfile",
         why="tarfile moves 16 KiB at a time through user space, and gives nobody a turn meanwhile",
         reaches="uncompressed archives: TarFile.add, addfile, extract, extractall, and copyfileobj from extractfile()",
-        rows=_tarfile.ROWS,
+        rows=tarfile.ROWS,
         stdlib=True,
     ),
     Seam(
@@ -231,27 +237,27 @@ SEAMS = (
         why="an upload is moved to the media folder by a loop that gives nobody a turn: from a temporary folder on"
         " another file system, or in chunks",
         reaches="Django's FileSystemStorage: FileField, default_storage.save, file_move_safe wherever it was imported",
-        rows=_saving.DJANGO,
+        rows=django_save.ROWS,
     ),
     Seam(
         "bottle-save",
         why="FileUpload.save is a loop of 64 KiB that gives nobody a turn",
         reaches="Bottle's request.files: FileUpload.save",
-        rows=_saving.BOTTLE,
+        rows=bottle.SAVING,
     ),
     Seam(
         "subprocess",
         why="gevent reads a process's output in pieces of io.DEFAULT_BUFFER_SIZE, before Python 3.14 an eighth of what"
         " the pipe holds",
         reaches="Popen.communicate, subprocess.run, check_output, and read() of any FileObject over a pipe",
-        rows=_subprocess.ROWS,
+        rows=subprocess.ROWS,
     ),
     Seam(
         "os",
         why="os.sendfile and os.splice answer EAGAIN on gevent's sockets, which are never in blocking mode;"
         " os.copy_file_range holds the hub while it waits for storage",
         reaches="programs written for blocking sockets that make these calls themselves",
-        rows=_os.ROWS,
+        rows=os.ROWS,
         stdlib=True,
         opt_in=True,
     ),

@@ -1,8 +1,5 @@
 """Rows applied and undone.
 
-A row may end in ``__code__``: then the function stays the same object and gets other code, which reaches those
-who imported it by name before us (``from shutil import copyfileobj``).
-
 Rules of this file: what stood there is kept as the raw descriptor (``vars(owner)``, not ``getattr``) and put
 back as such; undo is derived from what was done, last in first out; whoever patched after us is left alone.
 """
@@ -10,55 +7,12 @@ back as such; undo is derived from what was done, last in first out; whoever pat
 from __future__ import annotations
 
 import importlib
-import inspect
-import re
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
-from types import BuiltinFunctionType, CodeType, FunctionType
+from types import FunctionType
 from typing import Any
 
-MISSING: Any = type("Missing", (), {"__repr__": lambda _: "<missing>"})()
-
-CODE = "__code__"
-
-
-@dataclass(frozen=True)
-class Row:
-    """One attribute of one owner, and what to put there.
-
-    module, path
-        Where: ``"gunicorn.http.wsgi"``, ``"Response.sendfile"``; or ``"copyfileobj.__code__"``.
-    make
-        Called with what stands there (``MISSING`` when nothing does); returns what shall stand there. For a
-        ``__code__`` it is called with a function that goes on working as the original did, and returns one with
-        the same parameters and no free variables, since its code will run with the original's globals.
-    knows
-        Names that the original's code (for a built-in function: its signature) must mention for us to believe
-        that it is what we replace; empty for an attribute that is added, and left alone where it exists.
-    eager
-        Import the module to patch it; else wait until somebody does.
-    caller
-        For what is private: the function of the same module (``"module:path"`` of another) that calls it, and must
-        mention it for us to believe that it still does. Somebody's own function in its place is believed.
-    since
-        The Python that brought what is replaced; in older ones there is no such row.
-    """
-
-    module: str
-    path: str
-    make: Callable[[Any], Any]
-    knows: frozenset[str] = frozenset()
-    eager: bool = False
-    caller: str = ""
-    since: tuple[int, int] = (3, 0)
-
-    def __str__(self) -> str:
-        return f"{self.module}.{self.path}"
-
-
-class Unknown(Exception):
-    """The target is not what the row was written for."""
+from ._row import CODE, MISSING, Row, Unknown, check_caller, check_shape, code_of, owner_of
 
 
 @dataclass
@@ -113,7 +67,7 @@ class Ledger:
         entry = self._entries.get(row)
         if entry is None:
             return False
-        owner = _owner(row)
+        owner = owner_of(row)
         if (entry.owner is owner or entry.still_below(owner)) and not entry.gone:
             return True
         if arrived(row.module):
@@ -145,17 +99,17 @@ class Ledger:
             importlib.import_module(row.module)
         elif row.module != here and not arrived(row.module):
             return False
-        owner = _owner(row)
+        owner = owner_of(row)
         if owner is MISSING:
             raise Unknown(f"there is no {row}")
-        _check_caller(row)
+        check_caller(row)
         name = row.path.rpartition(".")[2]
         original = _standing(owner, name)
         if not row.knows and original is not MISSING:
             replacement = original  # it has that by itself
         else:
-            _check_shape(row, original)
-            replacement = _code(row, owner) if name == CODE else row.make(original)
+            check_shape(row, original)
+            replacement = code_of(row, owner) if name == CODE else row.make(original)
             try:
                 setattr(owner, name, replacement)
             except (AttributeError, TypeError) as exc:
@@ -185,17 +139,6 @@ def arrived(module: str) -> bool:
     return found is not None and not getattr(getattr(found, "__spec__", None), "_initializing", False)
 
 
-def _owner(row: Row) -> Any:
-    return _found(row.module, row.path.split(".")[:-1])
-
-
-def _found(module: str, path: list[str]) -> Any:
-    found: Any = sys.modules.get(module, MISSING)
-    for step in path:
-        found = getattr(found, step, MISSING)
-    return found
-
-
 def _birthplace(function: Any) -> tuple[str, str] | None:
     """The file and the name under which running a module defines this function; None for everything else."""
     code, name = getattr(function, "__code__", None), getattr(function, "__qualname__", "")
@@ -207,62 +150,3 @@ def _standing(owner: Any, name: str) -> Any:
     if name == CODE:
         return owner.__code__ if type(owner) is FunctionType else MISSING
     return vars(owner).get(name, MISSING)
-
-
-def _code(row: Row, function: FunctionType) -> CodeType:
-    """The code that ``row`` puts into ``function``."""
-    kept = FunctionType(
-        *(function.__code__, function.__globals__, function.__name__, function.__defaults__, function.__closure__)
-    )
-    kept.__kwdefaults__ = function.__kwdefaults__
-    code: CodeType = row.make(kept).__code__
-    if _parameters(code) != _parameters(function.__code__) or code.co_freevars != function.__code__.co_freevars:
-        raise Unknown(f"{row}: the function has other parameters or free variables than the code written for it")
-    return code
-
-
-def _parameters(code: CodeType) -> tuple[object, ...]:
-    names = code.co_argcount + code.co_kwonlyargcount
-    flags = inspect.CO_VARARGS | inspect.CO_VARKEYWORDS | inspect.CO_GENERATOR | inspect.CO_COROUTINE
-    return code.co_posonlyargcount, code.co_argcount, code.co_varnames[:names], code.co_flags & flags
-
-
-def _check_shape(row: Row, original: Any) -> None:
-    if not row.knows:
-        return
-    mentioned = mentions(original)
-    if mentioned is None:
-        raise Unknown(f"{row} is not the function it was")
-    absent = row.knows.difference(mentioned)
-    if absent:
-        raise Unknown(f"{row} no longer mentions {', '.join(sorted(absent))}")
-
-
-def _check_caller(row: Row) -> None:
-    """A private function that nobody calls any more can be replaced, too; it would reach nothing (hard case R15)."""
-    if not row.caller:
-        return
-    module, _, path = row.caller.rpartition(":")
-    module = module or row.module
-    caller = _found(module, path.split("."))
-    names = [name for name in row.path.split(".") if name != CODE]
-    called = next((name for name in names if name.startswith("_")), names[-1])
-    if caller is MISSING or (_is_own(caller, module) and called not in (mentions(caller) or ())):
-        raise Unknown(f"{module}.{path} does not call {called}")
-
-
-def _is_own(function: Any, module: str) -> bool:
-    """Whether the code of ``function`` is in the file of ``module``, and not somebody's in its place."""
-    code = getattr(function, CODE, None)
-    return code is not None and code.co_filename == getattr(sys.modules[module], "__file__", None)
-
-
-def mentions(function: Any) -> set[str] | None:
-    """The names in a function's code, or in a built-in function's signature; None for everything else."""
-    # Not what is below a wrapper: whoever put that there wants to see every call, and we might not make it.
-    code = function if isinstance(function, CodeType) else getattr(function, CODE, None)
-    if code is not None:
-        return {*code.co_names, *code.co_varnames, *code.co_freevars}
-    if isinstance(function, BuiltinFunctionType):
-        return set(re.findall(r"\w+", getattr(function, "__text_signature__", None) or ""))
-    return None

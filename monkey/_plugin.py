@@ -33,6 +33,6 @@ def did_patch_builtins(event: Any) -> None:
             raise ValueError(f"GZC={setting!r}: neither 1 nor 0")
     elif not wanted:
         return
-    from ._doors import switch_on
+    from ._activation import switch_on
 
     switch_on(by_call=wanted is not None)

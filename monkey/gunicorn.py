@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from gunicorn.workers.ggevent import GeventPyWSGIWorker, GeventWorker
 
-from ._doors import switch_on
+from ._activation import switch_on
 
 
 class Worker(GeventWorker):

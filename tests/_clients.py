@@ -19,7 +19,7 @@ from gevent import socket as gsocket
 import gzc
 
 from ._ends import PATIENCE
-from ._inside import _claims, _seam
+from ._inside import _claims, _fast_prefix
 
 KIB, MIB = 1 << 10, 1 << 20
 SMALL = 32 * KIB  # gzc.config.small as it comes
@@ -47,7 +47,7 @@ def beyond_small(size: int) -> int:
 
 def copyfileobj(src: Any, dst: Any) -> int:
     """The seam on ``shutil.copyfileobj``: what goes below, and then its loop. What went below."""
-    moved = _seam.prefix(src, dst)
+    moved = _fast_prefix.prefix(src, dst)
     shutil.copyfileobj(src, dst)
     return moved
 

@@ -31,12 +31,12 @@ from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 import gzc
 
 from ._ends import KIB, PATIENCE, Ends, at_rest, payload
-from ._inside import Ledger, Unknown, _bodies, _claims, _seam
+from ._inside import Ledger, Unknown, _claims, _fast_prefix, request_bodies
 
 SIZE = 300_000
 CONTENT = payload(SIZE)
 NEXT = b"GET /next HTTP/1.1\r\n\r\n"
-ROWS = (*_bodies.GUNICORN, *_bodies.PYWSGI, *_bodies.WERKZEUG, *_bodies.DJANGO)
+ROWS = (*request_bodies.GUNICORN, *request_bodies.PYWSGI, *request_bodies.WERKZEUG, *request_bodies.DJANGO)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -237,7 +237,7 @@ def test_counters_are_exact_after_an_interruption(ends: Ends, server: str, wrapp
     request.send_rest(200_000)
     if struck_by == "socket":
         request.here.settimeout(0.05)
-    moving = gevent.spawn(_seam.prefix, stream, file)
+    moving = gevent.spawn(_fast_prefix.prefix, stream, file)
     if struck_by == "socket":
         with pytest.raises((TimeoutError, ClientDisconnected, UnreadablePostError)):
             moving.get(timeout=PATIENCE)
@@ -263,7 +263,7 @@ def test_sink_that_fails_costs_what_was_held_and_no_more(ends: Ends, server: str
     peer.setsockopt(native.SOL_SOCKET, native.SO_LINGER, b"\1\0\0\0\0\0\0\0")
     peer.close()
     with pytest.raises((BrokenPipeError, ConnectionResetError)):
-        _seam.prefix(body, sink)
+        _fast_prefix.prefix(body, sink)
     read = request.counted()
     assert body.read() == CONTENT[read:]
     assert request.counted() == SIZE
@@ -473,11 +473,13 @@ def declined(ends: Ends) -> dict[str, Callable[[], Any]]:
 def test_keeps_its_own_way(ends: Ends, who: str) -> None:
     body = declined(ends)[who]()
     assert gzc.source(body).kind is gzc.Kind.OPAQUE
-    assert _seam.prefix(body, ends.file(mode="wb")) == 0
+    assert _fast_prefix.prefix(body, ends.file(mode="wb")) == 0
 
 
 @servers
-@pytest.mark.parametrize(("size", "mechanism"), [(_bodies.LEAST, "userspace"), (_bodies.LEAST + 1, "splice")])
+@pytest.mark.parametrize(
+    ("size", "mechanism"), [(request_bodies.LEAST, "userspace"), (request_bodies.LEAST + 1, "splice")]
+)
 def test_small_bodies_are_not_worth_it(ends: Ends, server: str, size: int, mechanism: str) -> None:
     """Setting up costs more than it saves; the plan says so, and `fallback=False` switches it off."""
     request = Request(ends, ahead=0)
@@ -514,7 +516,7 @@ def _arrived(name: str, source: str) -> types.ModuleType:
 def test_version_that_nobody_knows_is_left_alone(method: str, complaint: str) -> None:
     """A description that relies on attributes is added only beside code that mentions them."""
     module = _arrived("body_of_tomorrow", f"class Body:\n    {method}\n")
-    row = _bodies._row("body_of_tomorrow", "Body", lambda _: None, "read", "buf")
+    row = request_bodies._row("body_of_tomorrow", "Body", lambda _: None, "read", "buf")
     try:
         with pytest.raises(Unknown, match=complaint):
             Ledger().apply(row)
@@ -525,7 +527,7 @@ def test_version_that_nobody_knows_is_left_alone(method: str, complaint: str) ->
 
 def test_class_that_describes_itself_is_left_alone() -> None:
     module = _arrived("body_of_tomorrow", "class Body:\n    def __gzc_source__(self): return 'its own'\n")
-    row = _bodies._row("body_of_tomorrow", "Body", lambda _: None, "read", "buf")
+    row = request_bodies._row("body_of_tomorrow", "Body", lambda _: None, "read", "buf")
     ledger = Ledger()
     try:
         assert ledger.apply(row)

@@ -1351,7 +1351,7 @@ def test_a_row_that_fails_takes_its_seam_back_and_no_other() -> None:
     program(
         """
         import gzc
-        from inside import _catalog, _doors
+        from inside import _catalog, _activation
         from inside import Row
         import types
         toy = sys.modules["toy"] = types.ModuleType("toy")
@@ -1360,7 +1360,7 @@ def test_a_row_that_fails_takes_its_seam_back_and_no_other() -> None:
         def broken(original): raise Strange
         rows = (Row("toy", "first", lambda missing: 1), Row("toy", "second", broken))
         mine = _catalog.Seam("mine", why="a test", reaches="nobody", rows=rows)
-        _doors.SEAMS = (mine, *_catalog.SEAMS)
+        _activation.SEAMS = (mine, *_catalog.SEAMS)
         gzc.patch_all(stdlib=False)
         assert not hasattr(toy, "first") and not hasattr(toy, "second")
         assert patched() == EARLY

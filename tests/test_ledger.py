@@ -17,7 +17,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from ._inside import MISSING, SEAMS, Ledger, Row, Unknown, _arrivals, arrived
+from ._inside import MISSING, SEAMS, Ledger, Row, Unknown, _import_hooks, arrived
 
 NAME = "gzc_toy_module"
 KNOWS = frozenset({"count"})
@@ -721,7 +721,7 @@ def awaiting() -> Iterator[list[str]]:
     """What arrived; afterwards the import system is as it was."""
     finders, modules = list(sys.meta_path), set(sys.modules)
     yield []
-    _arrivals.await_nothing()
+    _import_hooks.await_nothing()
     assert sys.meta_path == finders
     for name in set(sys.modules) - modules:
         if name.startswith("gzc_"):
@@ -729,7 +729,7 @@ def awaiting() -> Iterator[list[str]]:
 
 
 def test_a_module_that_nobody_finds_is_not_found(awaiting: list[str]) -> None:
-    _arrivals.await_module("gzc_no_such_module", lambda: awaiting.append("arrived"))
+    _import_hooks.await_module("gzc_no_such_module", lambda: awaiting.append("arrived"))
     with pytest.raises(ModuleNotFoundError, match="gzc_no_such_module"):
         importlib.import_module("gzc_no_such_module")
     assert awaiting == []
@@ -756,7 +756,7 @@ def test_a_loader_of_several_modules_is_given_back_with_the_last(
     loader = Loader()
     monkeypatch.setattr(sys, "meta_path", [Finder, *sys.meta_path])
     for name in ("gzc_first", "gzc_second"):
-        _arrivals.await_module(name, functools.partial(awaiting.append, name))
+        _import_hooks.await_module(name, functools.partial(awaiting.append, name))
     assert importlib.import_module("gzc_first").loaded
     assert awaiting == ["gzc_first"]
     importlib.import_module("gzc_third")

@@ -154,8 +154,8 @@ def test_a_bare_import_of_monkey_is_refused() -> None:
 def test_the_two_packages_are_one_in_this_environment() -> None:
     """`gzc.monkey` of an editable install, from the root of the checkout and from elsewhere."""
     script = (
-        f"import gzc, gzc.monkey, sys; {sentence('_doors')}\n"
-        "assert gzc.patch_all is gzc.monkey.patch_all is _doors.patch_all\n"
+        f"import gzc, gzc.monkey, sys; {sentence('_activation')}\n"
+        "assert gzc.patch_all is gzc.monkey.patch_all is _activation.patch_all\n"
         "assert 'monkey' not in sys.modules\n"
     )
     for cwd in (ROOT, ROOT / "tests", ROOT.parent):

@@ -26,7 +26,7 @@ import gzc
 
 from ._ends import PATIENCE, Ends
 from ._http import Client
-from ._inside import _gunicorn_worker, _promises, _turns, _wsgi
+from ._inside import _file_wrapper, _gunicorn_worker, _promises, _turns
 from ._lacks import lacking
 from ._server import STOCK, Folder, Gunicorn, Script
 
@@ -97,7 +97,7 @@ def next_is_framed(client: Client, server: Gunicorn, stack: str) -> None:
 def is_bounded(server: Gunicorn, name: str, length: int) -> None:
     """At most one block more was taken than was promised; of an open file a block is a line, as iteration gives it."""
     if name not in UNCOUNTED:
-        assert asked(server, "/given") <= length + _wsgi.BLOCK
+        assert asked(server, "/given") <= length + _file_wrapper.BLOCK
 
 
 @slow

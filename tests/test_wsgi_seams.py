@@ -34,7 +34,7 @@ from gunicorn.http import wsgi as gunicorn
 import gzc
 
 from ._ends import KIB, MIB, PATIENCE, Ends, open_fds_unchanged, payload
-from ._inside import _claims, _wsgi
+from ._inside import FileWrapper, _claims, _send_file
 
 SIZE = 300_001
 
@@ -62,7 +62,7 @@ def ends(tmp_path: Path) -> Iterator[Ends]:
 # --- descriptions ---
 
 WRAPPERS: dict[str, Callable[[Any], Any]] = {
-    "pywsgi": _wsgi.FileWrapper,
+    "pywsgi": FileWrapper,
     "gunicorn": gunicorn.FileWrapper,
     "wsgiref": wsgiref_util.FileWrapper,
     "werkzeug": werkzeug.wsgi.FileWrapper,
@@ -80,14 +80,14 @@ PARTS: dict[str, Callable[[Any, int, int], Any]] = {
         )
         for name, wrap in WRAPPERS.items()
     },
-    "whitenoise": lambda file, start, count: _wsgi.FileWrapper(
+    "whitenoise": lambda file, start, count: FileWrapper(
         whitenoise.responders.SlicedFile(file, start, start + count - 1)
     ),
-    "bottle": lambda file, start, count: _wsgi.FileWrapper(
+    "bottle": lambda file, start, count: FileWrapper(
         bottle._closeiter(bottle._rangeiter(file, start, count), file.close)
     ),
-    "sentry": lambda file, start, count: in_scope(werkzeug.wsgi._RangeWrapper(_wsgi.FileWrapper(file), start, count)),
-    "django": lambda file, start, count: werkzeug.wsgi._RangeWrapper(_wsgi.FileWrapper(File(file)), start, count),
+    "sentry": lambda file, start, count: in_scope(werkzeug.wsgi._RangeWrapper(FileWrapper(file), start, count)),
+    "django": lambda file, start, count: werkzeug.wsgi._RangeWrapper(FileWrapper(File(file)), start, count),
 }
 
 RANGES = [(0, 1), (0, SIZE), (1, 99), (4097, 200_000), (SIZE - 1, 1), (SIZE - 10, 10), (100_000, 900_000)]
@@ -100,7 +100,7 @@ def test_a_part_of_a_file_is_sent_as_it_would_be_iterated(ends: Ends, name: str,
     make = PARTS[name]
     iterated = b"".join(make(ends.file(content), start, count))
     part = make(ends.file(content), start, count)
-    source = _wsgi.described(part)
+    source = _send_file.described(part)
     assert source is not None
     here, there = ends.tcp()
     peer = ends.reading(there)
@@ -119,7 +119,7 @@ def test_an_interrupted_part_goes_on_where_it_stopped(ends: Ends, name: str) -> 
     part = PARTS[name](ends.file(content), 1000, 3 * MIB)
     here, _ = ends.unix()
     with pytest.raises(gevent.Timeout) as caught, gevent.Timeout(0.05):
-        gzc.copy(_wsgi.described(part), here)
+        gzc.copy(_send_file.described(part), here)
     moved = caught.value.transfer.moved  # type: ignore[attr-defined]
     assert 0 < moved < 3 * MIB
     assert b"".join(part) == content[1000 + moved : 1000 + 3 * MIB]
@@ -151,7 +151,7 @@ def test_a_wrapper_needs_no_more_than_read(ends: Ends) -> None:
             return b"x" * size if len(self.asked) < 3 else b""
 
     readable = Readable()
-    wrapper = _wsgi.FileWrapper(readable, 4096)
+    wrapper = FileWrapper(readable, 4096)
     assert not hasattr(wrapper, "close")
     assert not wrapper.seekable()
     assert len(b"".join(wrapper)) == 2 * 4096
@@ -161,7 +161,7 @@ def test_a_wrapper_needs_no_more_than_read(ends: Ends) -> None:
 def test_a_pipe_is_read_in_the_blocks_asked_for(ends: Ends) -> None:
     """X9: a larger block would hold back what has come already."""
     here, there = ends.unix()
-    wrapper = _wsgi.FileWrapper(here.makefile("rb"), 8)
+    wrapper = FileWrapper(here.makefile("rb"), 8)
     there.sendall(b"12345678")
     with gevent.Timeout(PATIENCE):
         assert next(iter(wrapper)) == b"12345678"
@@ -170,7 +170,7 @@ def test_a_pipe_is_read_in_the_blocks_asked_for(ends: Ends) -> None:
 def test_what_can_seek_is_read_in_larger_blocks(ends: Ends) -> None:
     """What Django asks for, 4096, would be 16 times as many."""
     for file in (io.BytesIO(bytes(64 * KIB)), ends.file(bytes(64 * KIB))):
-        assert len(next(iter(_wsgi.FileWrapper(file, 4096)))) == 64 * KIB
+        assert len(next(iter(FileWrapper(file, 4096)))) == 64 * KIB
 
 
 class Refusing(io.BytesIO):
@@ -235,7 +235,7 @@ class Stepping(werkzeug.wsgi._RangeWrapper):
 
 
 def begun(file: Any) -> Any:
-    part = werkzeug.wsgi._RangeWrapper(_wsgi.FileWrapper(file), 10, 200_000)
+    part = werkzeug.wsgi._RangeWrapper(FileWrapper(file), 10, 200_000)
     next(part)
     return part
 
@@ -250,18 +250,18 @@ NOT_DESCRIBED: dict[str, Callable[[Any], Any]] = {
     "generator": lambda file: (block for block in file),
     "the file itself": lambda file: file,
     "Django's file itself": File,
-    "memory": lambda file: _wsgi.FileWrapper(io.BytesIO(b"x")),
-    "text": lambda file: _wsgi.FileWrapper(io.StringIO("x")),
+    "memory": lambda file: FileWrapper(io.BytesIO(b"x")),
+    "text": lambda file: FileWrapper(io.StringIO("x")),
     "an overridden wrapper": Shouting,
     "a range that was begun": begun,
     "a range of what cannot seek": lambda file: werkzeug.wsgi._RangeWrapper((b for b in file), 1, 9),
-    "a range with a step of somebody's own": lambda file: Stepping(_wsgi.FileWrapper(file), 10, 200_000),
-    "a range of memory": lambda file: werkzeug.wsgi._RangeWrapper(_wsgi.FileWrapper(io.BytesIO(b"x" * 99)), 1, 9),
+    "a range with a step of somebody's own": lambda file: Stepping(FileWrapper(file), 10, 200_000),
+    "a range of memory": lambda file: werkzeug.wsgi._RangeWrapper(FileWrapper(io.BytesIO(b"x" * 99)), 1, 9),
     "a scope around Django's file itself": lambda file: in_scope(File(file)),
     "a scope around a list": lambda file: in_scope([b"x"]),
     "a scope around an overridden wrapper": lambda file: in_scope(Shouting(file)),
     "Werkzeug's range of another version": lambda file: bare(werkzeug.wsgi._RangeWrapper),
-    "WhiteNoise's slice of another version": lambda file: _wsgi.FileWrapper(bare(whitenoise.responders.SlicedFile)),
+    "WhiteNoise's slice of another version": lambda file: FileWrapper(bare(whitenoise.responders.SlicedFile)),
     "another generator of Bottle's": lambda file: bottle._closeiter(iter([b"x"]), file.close),
 }
 
@@ -269,7 +269,7 @@ NOT_DESCRIBED: dict[str, Callable[[Any], Any]] = {
 @pytest.mark.parametrize("name", NOT_DESCRIBED)
 def test_what_is_not_known_is_iterated(ends: Ends, name: str) -> None:
     """O7, O9: nothing goes below what nobody vouches for, or what is not a plain part of a file any more."""
-    assert _wsgi.described(NOT_DESCRIBED[name](ends.file(payload(SIZE)))) is None
+    assert _send_file.described(NOT_DESCRIBED[name](ends.file(payload(SIZE)))) is None
 
 
 def test_bottles_range_of_what_cannot_seek_fails_as_ever() -> None:
@@ -280,8 +280,8 @@ def test_bottles_range_of_what_cannot_seek_fails_as_ever() -> None:
 
 
 def test_a_tracer_around_a_method_takes_the_description_back(ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
-    part = werkzeug.wsgi._RangeWrapper(_wsgi.FileWrapper(ends.file(payload(SIZE))), 10, 200_000)
-    assert _wsgi.described(part) is not None
+    part = werkzeug.wsgi._RangeWrapper(FileWrapper(ends.file(payload(SIZE))), 10, 200_000)
+    assert _send_file.described(part) is not None
     plain = werkzeug.wsgi._RangeWrapper.__next__
 
     def traced(self: Any) -> bytes:
@@ -289,7 +289,7 @@ def test_a_tracer_around_a_method_takes_the_description_back(ends: Ends, monkeyp
         return block
 
     monkeypatch.setattr(werkzeug.wsgi._RangeWrapper, "__next__", traced)
-    assert _wsgi.described(part) is None
+    assert _send_file.described(part) is None
 
 
 def test_gunicorn_recognizes_ranges_and_nothing_else(ends: Ends) -> None:

@@ -35,6 +35,9 @@ def _modules(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("*.py") if path.name != "__init__.py")
 
 
+#: All rooms of the patch layer.
+SEAMS = sorted(MONKEY.rglob("*.py"))
+
 #: All rooms of the engine, without its face.
 ROOMS = [*_modules(ENGINE), *(path for wing in WINGS for path in sorted((ENGINE / wing).glob("*.py")))]
 
@@ -72,20 +75,28 @@ def test_every_room_is_in_a_wing() -> None:
     assert found == {*WINGS, *BELOW_ALL, *BESIDE}
 
 
-def test_the_page_shows_the_house() -> None:
-    """Each room has its line in docs/how-it-works.md."""
-    page = (ROOT / "docs" / "how-it-works.md").read_text(encoding="utf-8")
+def _shown(tree: str) -> list[str]:
+    """The paths in a tree of folders, of which each has a line."""
     shown, wing = [], ""
-    for indent, name in re.findall(r"^( +)([\w.]+/?)  +\S", page[page.index("\ngzc/  ") :], re.MULTILINE):
+    for indent, name in re.findall(r"^( +)([\w.]+/?)  +\S", tree, re.MULTILINE):
         wing = (wing if len(indent) == 4 else "") + name
         shown.append(wing)
         wing = wing if name.endswith("/") else wing.rpartition("/")[0] + "/"
+    return shown
+
+
+def test_the_page_shows_the_house() -> None:
+    """Each room has its line in docs/how-it-works.md."""
+    page = (ROOT / "docs" / "how-it-works.md").read_text(encoding="utf-8")
+    shown = _shown(page[page.index("\ngzc/  ") : page.index("\nmonkey/  ")])
     wings = [name for name in shown if name.endswith("/")]
     assert wings == [f"{wing}/" for wing in (*WINGS, "cli")]
     rooms = {str(path.relative_to(ENGINE)) for path in ROOMS if path.stem != "__init__"}
     assert {name for name in shown if name not in wings} == {*rooms, "__init__.py", "_movers/__init__.py"} - {
         f"{name}.py" for name in BESIDE - {"__init__"}
     }
+    seams = {str(path.relative_to(MONKEY)) for path in SEAMS if path.name != "__init__.py"}
+    assert {name for name in _shown(page[page.index("\nmonkey/  ") :]) if not name.endswith("/")} == seams
 
 
 @pytest.mark.parametrize("path", ROOMS, ids=_ids)
@@ -108,7 +119,7 @@ def test_the_engine_does_not_know_the_patch_layer_nor_imports_itself_by_name(pat
     assert [name for name in _absolute(_parse(path)) if name.partition(".")[0] in ("gzc", "monkey")] == []
 
 
-@pytest.mark.parametrize("path", [*_modules(MONKEY), MONKEY / "__init__.py"], ids=_ids)
+@pytest.mark.parametrize("path", SEAMS, ids=_ids)
 def test_the_patch_layer_stands_on_the_public_face_alone(path: Path) -> None:
     tree = _parse(path)
     ours = [name for name in _absolute(tree) if name.partition(".")[0] == "gzc"]
@@ -150,7 +161,7 @@ def test_nothing_that_gevent_patches_is_imported_before_a_command_begins() -> No
     assert {name for name in ours if not name.startswith("gzc.cli")} == {"gzc", "gzc.monkey"}
 
 
-@pytest.mark.parametrize("path", [*ROOMS, *_modules(MONKEY)], ids=_ids)
+@pytest.mark.parametrize("path", [*ROOMS, *SEAMS], ids=_ids)
 def test_only_one_module_moves_bytes_by_system_call(path: Path) -> None:
     calls = {"sendfile", "splice", "copy_file_range", "tee", "vmsplice", "pipe", "pipe2"}
     calls |= {"read", "readv", "pread", "preadv", "write", "writev", "pwrite", "pwritev"}
@@ -178,7 +189,7 @@ def test_only_one_module_knows_gevents_private_names(path: Path) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    [*ROOMS, *_modules(MONKEY), ENGINE / "__init__.py", MONKEY / "__init__.py", *CLI.glob("*.py")],
+    [*ROOMS, *SEAMS, ENGINE / "__init__.py", *CLI.glob("*.py")],
     ids=_ids,
 )
 def test_every_file_states_its_purpose(path: Path) -> None:

@@ -14,8 +14,8 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
-from . import _seam
-from ._ledger import Row
+from .. import _fast_prefix
+from .._row import Row
 
 #: Bytes per step of what cannot go below.
 STEP = 64 * 1024
@@ -40,7 +40,7 @@ def urlretrieve(original: Callable[..., Any]) -> Callable[..., Any]:
             with file:
                 result = filename, headers
                 size = int(headers["Content-Length"]) if "content-length" in headers else -1
-                read = _seam.prefix(response, file)
+                read = _fast_prefix.prefix(response, file)
                 while block := response.read(STEP):
                     read += len(block)
                     file.write(block)

@@ -15,8 +15,8 @@ from typing import Any
 
 import gzc
 
-from . import _seam
-from ._ledger import Row
+from .. import _fast_prefix
+from .._row import Row
 
 Method = Callable[..., Any]
 
@@ -47,7 +47,7 @@ def storbinary(original: Method) -> Method:
     @wraps(original)
     def storbinary(self: Any, cmd: str, fp: Any, blocksize: int = 8192, callback: Any = None, rest: Any = None) -> Any:
         if callback is None and _is_file(fp):
-            self = _Moving(self, lambda connection: _seam.prefix(fp, connection))
+            self = _Moving(self, lambda connection: _fast_prefix.prefix(fp, connection))
         return original(self, cmd, fp, blocksize, callback, rest)
 
     return storbinary
@@ -60,7 +60,7 @@ def retrbinary(original: Method) -> Method:
     def retrbinary(self: Any, cmd: str, callback: Any, blocksize: int = 8192, rest: Any = None) -> Any:
         file: Any = callback.__self__ if type(callback) is BuiltinMethodType else None
         if type(file) in (io.BufferedWriter, io.BufferedRandom) and callback == file.write:
-            self = _Moving(self, lambda connection: _seam.prefix(connection, file))
+            self = _Moving(self, lambda connection: _fast_prefix.prefix(connection, file))
         return original(self, cmd, callback, blocksize, rest)
 
     return retrbinary

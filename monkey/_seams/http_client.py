@@ -19,8 +19,9 @@ from typing import Any
 
 import gzc
 
-from . import _seam
-from ._ledger import Row
+from .. import _fast_prefix, _own
+from .._describe import added
+from .._row import Row
 
 Method = Callable[..., Any]
 
@@ -73,18 +74,18 @@ def send_prefix(connection: Any, data: Any) -> None:
         return
     if connection.sock is None and connection.auto_open:
         connection.connect()
-    moving = _seam.transfer(data, connection.sock)
+    moving = _fast_prefix.transfer(data, connection.sock)
     if moving is not None:
         # Once, and with the file: the bytes themselves do not come by here.
         sys.audit("http.client.send", connection, data)
-        _seam.run(moving)
+        _fast_prefix.run(moving)
 
 
 def takes_whole(connection: Any, body: Any) -> bool:
     """Whether ``body`` may be given to the ``send`` of ``connection`` as a file, in place of its blocks."""
     if connection.debuglevel > 0 or not _is_worthwhile(body) or not _is_true(body):
         return False
-    return _send_is_known(connection) and _seam.is_own(connection, "http.client", "_read_readable")
+    return _send_is_known(connection) and _own.is_own(connection, "http.client", "_read_readable")
 
 
 def _is_true(body: Any) -> bool:
@@ -117,7 +118,7 @@ def _send_is_known(connection: Any) -> bool:
     for cls in type(connection).__mro__:
         method = vars(cls).get("send")
         if method is not None and (cls.__module__, cls.__qualname__) not in _PASSING_ON:
-            return getattr(method, "__globals__", {}).get("__package__") == __package__
+            return _own.is_ours(method)
     return False
 
 
@@ -129,7 +130,7 @@ class _Chunk:
         self._file = file
         self._sock = sink.obj
         self.left = size
-        self.moving = _seam.transfer(source.limited(size).settling(self._past), sink)
+        self.moving = _fast_prefix.transfer(source.limited(size).settling(self._past), sink)
 
     def _past(self, count: int) -> None:
         self.left -= count
@@ -141,7 +142,7 @@ class _Chunk:
     def send_data(self) -> None:
         """Move what goes below."""
         if self.moving is not None:
-            _seam.run(self.moving)
+            _fast_prefix.run(self.moving)
 
     def read(self, size: int) -> bytes:
         """Up to ``size`` bytes of what is left of the chunk."""
@@ -213,5 +214,5 @@ ROWS = (
         caller="HTTPConnection.endheaders",
         knows=frozenset({"_buffer", "send", "message_body", "_read_readable", "encode_chunked", "_http_vsn", "chunks"}),
     ),
-    Row("http.client", "HTTPResponse.__gzc_source__", lambda _missing: body),
+    Row("http.client", "HTTPResponse.__gzc_source__", added(body)),
 )

@@ -19,9 +19,10 @@ from gevent import monkey
 
 import gzc
 
-from . import _arrivals, _early, _plugin
+from . import _early_importers, _import_hooks, _plugin
 from ._catalog import SEAMS, Seam
-from ._ledger import MISSING, Ledger, Row, Unknown, arrived
+from ._ledger import Ledger, arrived
+from ._row import MISSING, Row, Unknown
 
 _log = logging.getLogger("gzc")
 _ledger = Ledger()
@@ -143,7 +144,7 @@ def seams() -> tuple[SeamState, ...]:
     """
     with _lock:
         originals = {row: _ledger.original(row) for row in _ledger.newest_first()}
-    held = _early.holders(original for original in originals.values() if original is not MISSING)
+    held = _early_importers.holders(original for original in originals.values() if original is not MISSING)
     with _lock:
         return tuple(
             SeamState(
@@ -200,7 +201,7 @@ def _put_in_force(wanted: set[str], keep: bool = False) -> None:
         _wanted.clear()
         _wanted.update(wanted)
         _skipped.clear()
-        _arrivals.await_nothing()
+        _import_hooks.await_nothing()
         unwanted = {row for seam in SEAMS if seam.name not in wanted for row in seam.rows}
         for row in _ledger.newest_first():
             if row in unwanted and not _ledger.undo(row):
@@ -225,7 +226,7 @@ def _apply(seam: Seam, here: str = "") -> None:
         try:
             for row in seam.rows:
                 if not _ledger.apply(row, here):
-                    _arrivals.await_module(row.module, partial(_apply, seam, row.module))
+                    _import_hooks.await_module(row.module, partial(_apply, seam, row.module))
         except Exception as exc:  # noqa: BLE001 - a row that fails, however, must not take the program down
             # Also those of a module that had arrived before: a seam is in force whole, or not at all.
             for row in reversed(seam.rows):

@@ -16,8 +16,10 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
-from . import _http_client, _seam
-from ._ledger import Row
+from .. import _own
+from .._describe import added
+from .._row import Row
+from . import http_client
 
 Method = Callable[..., Any]
 
@@ -31,7 +33,7 @@ def send(_missing: object) -> Method:
 
     def send(self: Any, data: Any) -> Any:
         """Send bytes, or a file; a plain one on a plain socket goes by sendfile(2)."""
-        _http_client.send_prefix(self, data)
+        http_client.send_prefix(self, data)
         return super(owner, self).send(data)
 
     return send
@@ -56,7 +58,7 @@ def _cuts(connection: Any, body: Any) -> bool:
     """Whether urllib3 would cut ``body`` into blocks, by its own function, and the connection takes it whole."""
     cutter = sys.modules["urllib3.connection"].body_to_chunks
     made_in = getattr(cutter, "__globals__", {}).get("__name__")
-    return made_in == "urllib3.util.request" and _http_client.takes_whole(connection, body)
+    return made_in == "urllib3.util.request" and http_client.takes_whole(connection, body)
 
 
 def _has_length(headers: Any) -> bool:
@@ -77,7 +79,7 @@ def body(response: Any) -> Any:
         return None
     if not plain or not nothing_above or not same or not all(hasattr(response, name) for name in _STATE):
         return None
-    source = _http_client.body(original)
+    source = http_client.body(original)
     if source is None:
         return None
 
@@ -100,7 +102,7 @@ def body(response: Any) -> Any:
 
 def _is_httplib(original: Any) -> bool:
     """Whether it is http.client's response, with methods that nobody has wrapped or overridden."""
-    return type(original) is http.client.HTTPResponse and _seam.is_own(original, "http.client", *_READERS)
+    return type(original) is http.client.HTTPResponse and _own.is_own(original, "http.client", *_READERS)
 
 
 ROWS = (
@@ -110,5 +112,5 @@ ROWS = (
         # Before 2.0 it was http.client's, and body_to_chunks did not exist.
         knows=frozenset({"body", "headers", "chunked", "body_to_chunks", "chunks", "endheaders", "send"}),
     ),
-    Row("urllib3.response", "HTTPResponse.__gzc_source__", lambda _missing: body),
+    Row("urllib3.response", "HTTPResponse.__gzc_source__", added(body)),
 )

@@ -1,10 +1,8 @@
-"""Uploads on their way from the temporary file to where they are kept: Django's and Bottle's own loops.
+"""Django's uploads on their way from the temporary file to where they are kept.
 
-The framework's code runs unchanged. Django's has locks, O_EXCL and a rename around a loop that offers no place
-to put anything; so it runs with two other names among its globals, and the first block that it writes takes the
-rest of the file with it. Its next read then finds the end.
-
-Rules of this file: nothing is moved before the framework itself has written a first block.
+Django's code runs unchanged. It has locks, O_EXCL and a rename around a loop that offers no place to put anything; so
+it runs with two other names among its globals, and the first block that it writes takes the rest of the file with it.
+Its next read then finds the end. Nothing is moved before Django itself has written a first block.
 """
 
 from __future__ import annotations
@@ -15,12 +13,10 @@ from functools import wraps
 from types import FunctionType
 from typing import Any
 
-from . import _files, _seam
-from ._ledger import Row
+from .. import _copy_loop, _own
+from .._row import Row
 
 Method = Callable[..., Any]
-
-_original_move: Any
 
 
 def _with_globals(function: Any, **names: Any) -> Any:
@@ -63,7 +59,7 @@ class _Os:
         """Move the rest of the content, once."""
         content, self.content = self.content, None
         if content is not None:
-            _files.prefix(content, sink)
+            _copy_loop.prefix(content, sink)
 
 
 class _Saved:
@@ -83,23 +79,17 @@ class _Saved:
         return written
 
 
-def file_move_safe(*args: Any) -> None:
-    """Django's own code, with an ``os.write`` that takes the rest along."""
-    loop = _Os()
-    _with_globals(_original_move, os=loop, open=loop.open_source)(*args)
+def file_move_safe(original: Method) -> Method:
+    """The replacement of ``file_move_safe``: Django's own code, with an ``os.write`` that takes the rest along."""
 
+    def file_move_safe(
+        old_file_name: Any, new_file_name: Any, chunk_size: int = 64 * 1024, allow_overwrite: bool = False
+    ) -> None:
+        loop = _Os()
+        move = _with_globals(original, os=loop, open=loop.open_source)
+        move(old_file_name, new_file_name, chunk_size, allow_overwrite)
 
-def _file_move_safe(old_file_name, new_file_name, chunk_size=1024 * 64, allow_overwrite=False):  # type: ignore[no-untyped-def]
-    import sys
-
-    sys.modules["gzc.monkey._saving"].file_move_safe(old_file_name, new_file_name, chunk_size, allow_overwrite)
-
-
-def swap_file_move_safe(original: Method) -> Method:
-    """The function whose code ``file_move_safe`` gets: the storage has imported it by name."""
-    global _original_move
-    _original_move = original
-    return _file_move_safe
+    return file_move_safe
 
 
 def save(original: Method) -> Method:
@@ -107,43 +97,21 @@ def save(original: Method) -> Method:
 
     @wraps(original)
     def _save(self: Any, name: Any, content: Any) -> Any:
-        if not _seam.is_own(content, "django.core.files.base", "chunks"):
+        if not _own.is_own(content, "django.core.files.base", "chunks"):
             return original(self, name, content)  # chunks of its own: what they are, only it knows
         return _with_globals(original, os=_Os(content))(self, name, content)
 
     return _save
 
 
-def copy_file(original: Method) -> Method:
-    """The replacement of ``FileUpload._copy_file``, which leaves the upload where it was."""
-
-    @wraps(original)
-    def _copy_file(self: Any, fp: Any, *args: Any, **options: Any) -> None:
-        offset = self.file.tell()  # the original asks, too, before anything is written
-        moved = _files.prefix(self.file, fp)
-        original(self, fp, *args, **options)
-        if moved:
-            self.file.seek(offset)
-
-    return _copy_file
-
-
-DJANGO = (
+ROWS = (
     Row(
-        *("django.core.files.move", "file_move_safe.__code__", swap_file_move_safe),
+        *("django.core.files.move", "file_move_safe.__code__", file_move_safe),
         knows=frozenset({"open", "os", "write", "read", "chunk_size", "rename", "lock", "unlock", "copystat"}),
     ),
     Row(
         *("django.core.files.storage.filesystem", "FileSystemStorage._save", save),
         caller="django.core.files.storage.base:Storage.save",
         knows=frozenset({"os", "fdopen", "write", "chunks", "lock", "unlock", "file_move_safe"}),
-    ),
-)
-
-BOTTLE = (
-    Row(
-        *("bottle", "FileUpload._copy_file", copy_file),
-        caller="FileUpload.save",
-        knows=frozenset({"file", "read", "write", "tell", "seek", "chunk_size"}),
     ),
 )

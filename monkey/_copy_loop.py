@@ -11,7 +11,7 @@ from typing import Any
 
 import gzc
 
-from . import _seam
+from . import _fast_prefix
 
 
 def attempt(fsrc: Any, fdst: Any, count: int | None = None) -> gzc.Transfer | None:
@@ -21,7 +21,7 @@ def attempt(fsrc: Any, fdst: Any, count: int | None = None) -> gzc.Transfer | No
     """
     if type(fsrc) is io.BytesIO or type(fdst) is io.BytesIO:
         return None  # common, and nothing to gain
-    if _seam.apart():
+    if _fast_prefix.apart():
         return None
     try:
         if not (hasattr(fsrc, "read") and hasattr(fdst, "write")):
@@ -31,7 +31,7 @@ def attempt(fsrc: Any, fdst: Any, count: int | None = None) -> gzc.Transfer | No
         return None  # or it refuses it in its own words
     if _is_small(source):
         return None  # before the sink is looked at: a small copy has no time for more
-    return _seam.attempt(source, fdst, count)
+    return _fast_prefix.attempt(source, fdst, count)
 
 
 def _is_small(source: Any) -> bool:
@@ -61,4 +61,4 @@ def fits(plan: gzc.Plan) -> bool:
 def prefix(fsrc: Any, fdst: Any, count: int | None = None) -> int:
     """Move up to ``count`` bytes, as far as that is possible; what was moved."""
     moving = attempt(fsrc, fdst, count)
-    return _seam.run(moving, fsrc) if moving is not None and fits(moving.plan) else 0
+    return _fast_prefix.run(moving, fsrc) if moving is not None and fits(moving.plan) else 0

@@ -24,7 +24,7 @@ from gevent import ssl as gssl
 
 import gzc
 
-from . import _seam, _turns
+from .. import _fast_prefix, _turns
 
 _log = logging.getLogger("gzc")
 
@@ -53,7 +53,7 @@ def sendfile(original: SendFile) -> SendFile:
         if getattr(self.sendall, "__func__", None) not in _SENDALLS or not hasattr(file, "read"):
             return _send_in_steps(self, file, offset, count)  # not ours, or gevent's to refuse
         start = _start(file, offset)
-        transfer = _seam.attempt(file, self, count)
+        transfer = _fast_prefix.attempt(file, self, count)
         if transfer is None:
             return _send_in_steps(self, file, offset, count)
         if count is not None and transfer.plan.source.kind is gzc.Kind.OPAQUE:

@@ -30,7 +30,8 @@ from typing import Any
 
 import gzc
 
-from ._ledger import Row, Unknown
+from .._own import is_exactly
+from .._row import Row, Unknown
 
 Describe = Callable[[Any], Any]
 
@@ -47,11 +48,6 @@ def _stream_below(obj: object) -> Any:
     except Exception:  # noqa: BLE001 - closed, or no source at all; or anybody's answer to a question of ours (R2)
         return None
     return source if source.kind is gzc.Kind.STREAM else None
-
-
-def _is(obj: object, module: str, name: str) -> bool:
-    """Whether ``obj`` is of that very class; a subclass may see to things its own way."""
-    return type(obj) is getattr(sys.modules.get(module), name, None)
 
 
 def _counted(below: Any, left: int, settle: Callable[[int], None]) -> Any:
@@ -74,10 +70,10 @@ def _cut(holder: Any, count: int) -> bytes:
 def _body(self: Any) -> Any:
     """The rest of a body of known length; what follows it in the unreader is the next request's."""
     reader = self.reader
-    if not _is(reader, "gunicorn.http.body", "LengthReader"):
+    if not is_exactly(reader, "gunicorn.http.body", "LengthReader"):
         return None
     unreader = reader.unreader
-    below = _is(unreader, "gunicorn.http.unreader", "SocketUnreader") and _stream_below(unreader.sock)
+    below = is_exactly(unreader, "gunicorn.http.unreader", "SocketUnreader") and _stream_below(unreader.sock)
     if not below:
         return None
 
@@ -131,7 +127,7 @@ def _input(self: Any) -> Any:
 
 def _werkzeug_stream(self: Any) -> Any:
     """What may still be read up to the limit: Content-Length, or the most that the application accepts."""
-    if not _is(self, "werkzeug.wsgi", "LimitedStream"):
+    if not is_exactly(self, "werkzeug.wsgi", "LimitedStream"):
         return None
     below = _stream_below(self._stream)
     if below is None:

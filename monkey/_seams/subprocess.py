@@ -18,7 +18,7 @@ from typing import Any
 
 from gevent._fileobjectcommon import cancel_wait_ex
 
-from ._ledger import Row
+from .._row import Row
 
 #: Bytes per step, no less than gevent's: what a pipe holds unless it was resized, pipe(7).
 STEP = max(64 * 1024, DEFAULT_BUFFER_SIZE)

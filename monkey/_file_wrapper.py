@@ -1,89 +1,23 @@
-"""What the WSGI servers share: the file in a response, and a file wrapper.
-
-A response that is a file comes as the server's own ``wsgi.file_wrapper``, or as somebody's iterable around one: a
-range, a tracer's scope. Which bytes of which file that is, its class describes (``__gzc_source__``), and only as
-long as nothing overrides how it is iterated.
-
-Rules of this file: nothing is sent here, and iterating a response is always right where its file is not known. What a
-server would not have asked of somebody's object is asked before the response goes out, and every exception is an
-answer: not known.
-"""
+"""File wrappers of WSGI servers: one for servers that have none, and what those of others lack."""
 
 from __future__ import annotations
 
 import contextlib
-import io
-import socket
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
-from types import GeneratorType
 from typing import Any
-
-from gevent import fileobject
-from gevent._fileobjectposix import GreenFileDescriptorIO  # type: ignore[import-not-found]
 
 import gzc
 
-from . import _seam
-from ._ledger import Row
+from . import _describe
 from ._promises import rest
+from ._row import Row
+
+Method = Callable[..., Any]
 
 #: The least that is read at a time from what has no descriptor. Frameworks ask for 4 or 8 KiB, and a MiB of
 #: BytesIO then costs 128 to 256 reads and sends.
 BLOCK = 64 * 1024
-
-#: What is sent with this flag goes in one segment with what comes next. Linux's alone.
-MORE = getattr(socket, "MSG_MORE", 0)
-
-#: Results that nobody has to be asked about: nearly all of them.
-PLAIN = frozenset({list, tuple, GeneratorType})
-
-#: Files whose bytes are there when they are asked for, and what the buffered ones of them have below.
-_AT_HAND: frozenset[Any] = frozenset(
-    {
-        *(io.BufferedReader, io.BufferedRandom, io.FileIO, io.BytesIO),
-        *(tempfile._TemporaryFileWrapper, tempfile.SpooledTemporaryFile),
-        *(fileobject.FileObjectPosix, fileobject.FileObjectThread, fileobject.FileObjectBlock),
-    }
-)
-_RAW = frozenset({io.FileIO, GreenFileDescriptorIO, type(None)})
-
-#: Where the wrappers of servers are written.
-_SERVERS = frozenset({"gunicorn.http.wsgi", "wsgiref.util", __name__})
-
-Method = Callable[..., Any]
-
-
-# -- what is below a response --------------------------------------------------------------------------------------
-
-
-def below(result: object) -> Any:
-    """The description of what iterating ``result`` gives, by whoever vouches for its class; None where nobody does.
-
-    A file is no such class: iterated it gives lines, and Django's begins anew.
-    """
-    cls = type(result)
-    source = None if cls in PLAIN else gzc.source(result, None)
-    return None if source is None or hasattr(cls, "read") else source
-
-
-def described(result: object) -> Any:
-    """The part of a regular file that iterating ``result`` gives; None where only iteration will do."""
-    return None if type(result) in PLAIN else _file(below, result)
-
-
-def plain(file: object) -> Any:
-    """The description of a regular file that ``read`` would read; None of everything else."""
-    return _file(gzc.source, file)
-
-
-def _file(describe: Callable[[Any], Any], obj: object) -> Any:
-    try:
-        source = describe(obj)
-        return source if source is not None and source.kind is gzc.Kind.FILE else None
-    except Exception:  # noqa: BLE001 - text, or closed, and will say so; or anybody's answer to a question of ours (R2)
-        return None
 
 
 def position(file: object) -> Any:
@@ -97,38 +31,6 @@ def position(file: object) -> Any:
         return None
 
 
-def is_at_hand(file: object) -> bool:
-    """Whether nobody has to wait for the bytes of ``file``.
-
-    It is of these very types, with nobody's own object below, and has a position, which pipes and sockets have not.
-    """
-    return type(file) in _AT_HAND and type(getattr(file, "raw", None)) in _RAW and position(file) is not None
-
-
-def go_back(file: Any, to: Any) -> None:
-    """Seek to what ``position`` has told, if anything; a file that refuses stays where it is."""
-    if to is None:
-        return
-    try:
-        file.seek(to)
-    except Exception:  # noqa: BLE001 - R2
-        return
-
-
-def small_body(wrapper: Any, promised: int) -> bytes:
-    """What iterating gives, up to ``promised`` bytes, where nobody has to wait for them.
-
-    A server's own wrapper gives what ``read`` does: one read does for two, of which the second finds the end.
-    """
-    body, module = b"", type(wrapper).__module__
-    if module in _SERVERS and _seam.is_own(wrapper, module, "__iter__", "__next__"):
-        body = bytes((wrapper.filelike.read(promised) or b"")[:promised])  # somebody's read may give more
-    return body if len(body) == promised else body + b"".join(rest(wrapper, promised - len(body)))
-
-
-# -- file wrappers ---------------------------------------------------------------------------------------------------
-
-
 def widen(wrapper: Any, block: int = BLOCK) -> None:
     """Let a file wrapper read larger blocks, where that keeps nobody waiting for a block to fill up."""
     try:
@@ -138,8 +40,8 @@ def widen(wrapper: Any, block: int = BLOCK) -> None:
         return
 
 
-def _describe(self: Any) -> Any:
-    """What a wrapper's iteration gives is what its file's ``read`` gives."""
+def _describe_file(self: Any) -> Any:
+    """What a wrapper's iteration gives is what its file's ``read`` gives. It vouches for the methods made here, too."""
     filelike = getattr(self, "filelike", None)
     return None if filelike is None else gzc.source(filelike)
 
@@ -235,16 +137,17 @@ class _Range:
         return gzc.source(gzc.section(self._wrapper.filelike, self._at, self._left)).settling(self._moved)
 
 
-def added(method: Method) -> Callable[[Any], Method]:
-    """The ``make`` of a row that adds ``method``."""
-    return lambda _missing: method
-
-
 def wrapper_rows(module: str) -> tuple[Row, ...]:
     """What the ``FileWrapper`` of ``module`` lacks: to be seekable, and to say what it wraps."""
     methods: dict[str, Method] = {"__iter__": _iter, "__next__": _next, "seekable": _seekable}
-    methods.update(seek=_seek, tell=_tell, fileno=_fileno, app_iter_range=_app_iter_range, __gzc_source__=_describe)
-    return tuple(Row(module, f"FileWrapper.{name}", added(method)) for name, method in methods.items())
+    methods.update(
+        seek=_seek,
+        tell=_tell,
+        fileno=_fileno,
+        app_iter_range=_app_iter_range,
+        __gzc_source__=_describe_file,
+    )
+    return tuple(Row(module, f"FileWrapper.{name}", _describe.added(method)) for name, method in methods.items())
 
 
 class FileWrapper:
@@ -275,4 +178,4 @@ class FileWrapper:
     tell = _tell
     fileno = _fileno
     app_iter_range = _app_iter_range
-    __gzc_source__ = _describe
+    __gzc_source__ = _describe_file

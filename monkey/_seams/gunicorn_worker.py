@@ -18,8 +18,9 @@ from time import monotonic
 from types import CodeType
 from typing import Any
 
-from . import _gunicorn, _turns
-from ._ledger import Row
+from .. import _turns
+from .._row import Row
+from . import gunicorn
 
 Method = Callable[..., Any]
 
@@ -42,7 +43,7 @@ def write(original: Method) -> Method:
     The loop that asks is the worker's; what the application gave, and what it writes by itself, are not touched.
     """
     drops = "_omits_body" in original.__code__.co_names  # since 26.1; before, what is too much was the next response
-    has_no_body = attrgetter("_omits_body") if drops else _gunicorn.omits_body
+    has_no_body = attrgetter("_omits_body") if drops else gunicorn.omits_body
 
     @wraps(original)
     def write(self: Any, arg: Any) -> Any:

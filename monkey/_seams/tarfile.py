@@ -13,8 +13,9 @@ from typing import Any
 
 import gzc
 
-from . import _files, _seam
-from ._ledger import Row
+from .. import _copy_loop, _fast_prefix, _own
+from .._describe import added
+from .._row import Row
 
 Copy = Callable[..., Any]
 
@@ -35,15 +36,15 @@ def copyfileobj(original: Copy) -> Copy:
 
 def _most(src: Any, dst: Any, length: int, block: int) -> int:
     """Move what tarfile would have written: of a source that is too short only whole blocks; bytes moved."""
-    moving = _files.attempt(src, dst, length)
+    moving = _copy_loop.attempt(src, dst, length)
     if moving is None:
         return 0
     amount = moving.plan.source.amount()
     if amount is not None and not moving.plan.source.size_is_reliable():
         return 0  # where it ends, only reading tells (hard case R3)
     if amount is not None and amount < length:
-        moving = _files.attempt(src, dst, amount // block * block)
-    return _seam.run(moving) if moving is not None and _files.fits(moving.plan) else 0
+        moving = _copy_loop.attempt(src, dst, amount // block * block)
+    return _fast_prefix.run(moving) if moving is not None and _copy_loop.fits(moving.plan) else 0
 
 
 def member(self: Any) -> Any:
@@ -51,7 +52,7 @@ def member(self: Any) -> Any:
     raw = self.raw
     if type(raw) is not getattr(sys.modules.get("tarfile"), "_FileInFile", None):
         return None
-    if not _seam.is_own(raw, "tarfile", "read", "readinto", "seek", "tell"):
+    if not _own.is_own(raw, "tarfile", "read", "readinto", "seek", "tell"):
         return None
     try:
         archive, size, pieces = raw.fileobj, raw.size, raw.map
@@ -72,5 +73,5 @@ ROWS = (
         *("tarfile", "copyfileobj", copyfileobj),
         knows=frozenset({"src", "dst", "length", "exception", "bufsize", "read", "write", "divmod"}),
     ),
-    Row("tarfile", "ExFileObject.__gzc_source__", lambda _missing: member),
+    Row("tarfile", "ExFileObject.__gzc_source__", added(member)),
 )

@@ -16,8 +16,8 @@ from typing import Any
 
 import gzc
 
-from . import _promises, _seam, _wsgi
-from ._ledger import Row
+from .. import _file_wrapper, _own, _promises, _send_file
+from .._row import Row
 
 Method = Callable[..., Any]
 
@@ -31,7 +31,7 @@ def get_environ(original: Method) -> Method:
     @wraps(original)
     def get_environ(self: Any) -> Any:
         environ = original(self)
-        environ.setdefault("wsgi.file_wrapper", _wsgi.FileWrapper)
+        environ.setdefault("wsgi.file_wrapper", _file_wrapper.FileWrapper)
         return environ
 
     return get_environ
@@ -52,18 +52,19 @@ def process_result(original: Method) -> Method:
         wrapped = id(wrapper) in map(id, type(self.result).__mro__)  # ``==`` may be somebody's
         bodiless = self.command == "HEAD" or self.code in (204, 304) or 100 <= self.code < 200
         if wrapped and not bodiless and (short := _short(self)) is not None:
-            return _send_small(self, short)
-        source = _wsgi.described(self.result)
+            return _send_file.send_small(_Response(self, short), short)
+        source = _send_file.described(self.result)
         if not (source or wrapped) or not _writes_as_pywsgi_does(self):
             return _iterate(self)
         promised = _promise(self, source)
         if bodiless:
             return _send_headers(self, promised)
         if source is None or promised is None:
-            return _iterate_file(self, promised)
+            _file_wrapper.widen(self.result)
+            return _iterate(self) if promised is None else _send_file.send_blocks(_Response(self), promised)
         if promised <= gzc.config.small and not self.headers_sent:
-            return _send_small(self, promised)
-        return _send(self, source, promised)
+            return _send_file.send_small(_Response(self, promised), promised)
+        return _send_file.send(_Response(self, promised), source, promised)
 
     return process_result
 
@@ -87,21 +88,6 @@ def _iterate(handler: Any) -> None:
         handler.write(b"")
     if handler.response_use_chunked and not bodiless:
         handler._sendall(b"0\r\n\r\n")
-
-
-def _iterate_file(handler: Any, promised: int | None) -> None:
-    """The same for a file: of a promised length no more is read."""
-    _wsgi.widen(handler.result)
-    if promised is None:
-        _iterate(handler)
-        return
-    for block in _promises.rest(handler.result, promised):
-        handler.write(block)
-        promised -= len(block)
-    if not handler.headers_sent:
-        handler.write(b"")
-    if promised:
-        handler.close_connection = True
 
 
 def _left(handler: Any, bodiless: bool) -> Callable[[], int | None]:
@@ -129,7 +115,7 @@ def _left(handler: Any, bodiless: bool) -> Callable[[], int | None]:
 
 
 def _writes_as_pywsgi_does(handler: Any) -> bool:
-    return _seam.is_own(handler, "gevent.pywsgi", *_WRITERS)
+    return _own.is_own(handler, "gevent.pywsgi", *_WRITERS)
 
 
 def _promise(handler: Any, source: Any) -> int | None:
@@ -194,61 +180,50 @@ def _short(handler: Any) -> int | None:
     if handler.headers_sent or handler.provided_content_length is None:
         return None
     promised = _promise(handler, None)
-    if promised is None or promised > gzc.config.small or not _seam.is_own(handler, "gevent.pywsgi", *_WRITERS):
+    if promised is None or promised > gzc.config.small or not _own.is_own(handler, "gevent.pywsgi", *_WRITERS):
         return None
-    return promised if _wsgi.is_at_hand(getattr(handler.result, "filelike", None)) else None
+    return promised if _send_file.is_at_hand(getattr(handler.result, "filelike", None)) else None
 
 
-def _send_small(handler: Any, promised: int) -> None:
-    """Headers and body in one piece; whatever kind of file and socket it is, its own methods will do."""
-    body = _wsgi.small_body(handler.result, promised)
-    if len(body) < promised:
-        handler.close_connection = True
-    handler._sendall(_head(handler, promised) + body)
+class _Response(_send_file.Response):
+    """One of pywsgi's, which counts all that goes out, headers too."""
 
+    def __init__(self, handler: Any, promised: int | None = None) -> None:
+        self.result, self.sock, self.handler = handler.result, handler.socket, handler
+        self.chunked = handler.response_use_chunked
+        self._promised = promised
 
-def _send(handler: Any, source: Any, promised: int) -> None:
-    """The headers, and then the file; if it is shorter than promised only the end of the connection tells."""
-    head = b"" if handler.headers_sent else _head(handler, promised)
-    left = promised
-    if not handler.response_use_chunked:
-        left = _deliver(handler, head, source, promised)
-    else:  # the application has written before
-        for count in _promises.chunks(promised):
-            left = _deliver(handler, head + b"%x\r\n" % count, source, count)
-            if left:
-                break
-            head, source = b"\r\n", source.after(count)
-        else:
-            handler._sendall(b"\r\n0\r\n\r\n")
-    if left:
-        handler.close_connection = True
+    def head(self) -> bytes:
+        return b"" if self.handler.headers_sent else _head(self.handler, self._promised)
 
+    def write(self, block: bytes) -> None:
+        self.handler.write(block)
 
-def _deliver(handler: Any, head: bytes, source: Any, count: int) -> int:
-    """``head`` and ``count`` bytes of the file, or what its iteration gives where that is refused; what is missing."""
-    left, moving = count, _seam.transfer(source, handler.socket, count)
-    if moving is not None:
-        left -= _move(handler, head, moving)
-    elif head:  # TLS, or somebody's own socket
-        handler._sendall(head)
-    _wsgi.widen(handler.result)
-    for block in _promises.rest(handler.result, left):  # claimed by somebody, or shorter than it was
-        handler._sendall(block)
-        left -= len(block)
-    return left
+    def write_raw(self, data: bytes, flags: int = 0) -> None:
+        if not flags:
+            self.handler._sendall(data)
+            return
+        self.sock.sendall(data, flags)
+        self.handler.response_length += len(data)
 
+    def write_rest(self, block: bytes) -> None:
+        self.handler._sendall(block)  # which counts it
 
-def _move(handler: Any, head: bytes, moving: gzc.Transfer) -> int:
-    """Send ``head``, and what can be moved below; the bytes of the latter."""
-    with _errors_as_of_sendall(handler):
-        if head:
-            handler.socket.sendall(head, _wsgi.MORE)
-            handler.response_length += len(head)
-        try:
-            return _seam.run(moving)
-        finally:
-            handler.response_length += moving.moved
+    def write_whole(self, block: bytes) -> None:
+        self.handler._sendall(self.head() + block)
+
+    def finish(self) -> None:
+        if not self.handler.headers_sent:
+            self.handler.write(b"")
+
+    def moved(self, count: int) -> None:
+        self.handler.response_length += count
+
+    def cut(self) -> None:
+        self.handler.close_connection = True
+
+    def errors(self) -> contextlib.AbstractContextManager[None]:
+        return _errors_as_of_sendall(self.handler)
 
 
 @contextlib.contextmanager

@@ -11,7 +11,6 @@ import io
 import logging
 import os
 import socket
-from typing import Any
 
 import gevent
 from gevent._hub_local import get_hub_if_exists
@@ -30,23 +29,6 @@ def apart() -> bool:
     return _thread.get_native_id() != os.getpid() if hub is None else gevent.getcurrent() is hub
 
 
-def is_own(obj: Any, module: str, *names: str) -> bool:
-    """Whether these methods of ``obj`` are the ones that ``module`` wrote for it, or seams of gzc's own in their place.
-
-    Asked before a method of a library is passed over: an override, one that was put into the object, and a tracer's or
-    a mock's in the class want to be called.
-    """
-    try:
-        for name in names:
-            method = getattr(obj, name)
-            made_in = method.__func__.__globals__
-            if method.__self__ is not obj or (made_in["__name__"] != module and made_in["__package__"] != __package__):
-                return False
-    except Exception:  # noqa: BLE001 - no method, or a property of anybody's, which answers for itself
-        return False
-    return True
-
-
 def attempt(src: object, dst: object, count: int | None = None) -> gzc.Transfer | None:
     """A transfer by whatever way, or None where one of the two is no end."""
     try:
@@ -57,8 +39,11 @@ def attempt(src: object, dst: object, count: int | None = None) -> gzc.Transfer 
 
 def transfer(src: object, dst: object, count: int | None = None) -> gzc.Transfer | None:
     """A transfer below both ends, or None where only their own methods may be used, or would serve as well."""
-    found = attempt(src, dst, count)
-    if found is not None and found.plan.mechanism == "userspace":
+    try:
+        found = gzc.Transfer(src, dst, count)
+    except Exception:  # noqa: BLE001 - as above
+        return None
+    if found.plan.mechanism == "userspace":
         step_aside(found)
         return None
     return found
@@ -105,7 +90,9 @@ def answered(exc: OSError) -> bool:
     step = exc.__traceback__
     while step is not None and step.tb_next is not None:
         step = step.tb_next
-    return exc.errno is not None and step is not None and step.tb_frame.f_globals.get("__name__", "").startswith("gzc._")
+    return (
+        exc.errno is not None and step is not None and step.tb_frame.f_globals.get("__name__", "").startswith("gzc._")
+    )
 
 
 def _timed_out(reader: object) -> None:

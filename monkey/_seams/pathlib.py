@@ -3,8 +3,6 @@
 They copy by ``pathlib._os.copyfileobj``: FICLONE, or copy_file_range, or sendfile, each one system call for the whole
 file, during which the hub stands still. FICLONE comes first here, too, and what it answers means what it means there;
 it moves no bytes, so neither the trace nor the tally has any.
-
-Rules of this file: mind that ``_copyfileobj``'s code runs with the globals of ``pathlib._os``.
 """
 
 from __future__ import annotations
@@ -17,12 +15,11 @@ from typing import Any
 
 import gzc
 
-from . import _seam, _shutil
-from ._ledger import Row, Unknown, mentions
+from .. import _fast_prefix
+from .._row import Row, Unknown, mentions
+from . import shutil
 
 Copy = Callable[[Any, Any], None]
-
-_original: Copy
 
 #: The answers of FICLONE after which pathlib copies the bytes.
 _NO_CLONE = frozenset({errno.EBADF, errno.EOPNOTSUPP, errno.ETXTBSY, errno.EXDEV})
@@ -31,23 +28,30 @@ _NO_CLONE = frozenset({errno.EBADF, errno.EOPNOTSUPP, errno.ETXTBSY, errno.EXDEV
 _TRIED = frozenset({"_ficlone", "_fcopyfile", "_copy_file_range", "_sendfile"})
 
 
-def copyfileobj(source_f: Any, target_f: Any) -> None:
-    """A fresh file from a whole one below both objects; everything else is pathlib's own affair."""
-    moving = _shutil.whole(source_f, target_f) if _tries_its_own() else None
-    if moving is None:
-        _original(source_f, target_f)
-        return
-    try:
-        if _clone(source_f, target_f):
-            moving.close()
+def copyfileobj(original: Copy) -> Copy:
+    """The replacement of ``copyfileobj``: a fresh file from a whole one; everything else is pathlib's own affair."""
+    new = {name for name in mentions(original) or () if re.match("_(?!_)", name)} - _TRIED
+    if new:  # whatever comes first there, we would not be asked
+        raise Unknown(f"pathlib copies by {', '.join(sorted(new))}, too")
+
+    def copyfileobj(source_f: Any, target_f: Any) -> None:
+        moving = shutil.whole(source_f, target_f) if _tries_its_own() else None
+        if moving is None:
+            original(source_f, target_f)
             return
-        moved = _seam.run(moving, whole=True)
-    except OSError as exc:
-        if _seam.answered(exc):
-            exc.filename, exc.filename2 = source_f.name, target_f.name
-        raise
-    if not moved:
-        _original(source_f, target_f)
+        try:
+            if _clone(source_f, target_f):
+                moving.close()
+                return
+            moved = _fast_prefix.run(moving, whole=True)
+        except OSError as exc:
+            if _fast_prefix.answered(exc):
+                exc.filename, exc.filename2 = source_f.name, target_f.name
+            raise
+        if not moved:
+            original(source_f, target_f)
+
+    return copyfileobj
 
 
 def _tries_its_own() -> bool:
@@ -66,31 +70,15 @@ def _clone(source_f: Any, target_f: Any) -> bool:
     try:
         gzc.ficlone(source_f, target_f)
     except OSError as exc:
-        if exc.errno not in _NO_CLONE or not _seam.answered(exc):
+        if exc.errno not in _NO_CLONE or not _fast_prefix.answered(exc):
             raise
         return False
     return True
 
 
-def _copyfileobj(source_f, target_f):  # type: ignore[no-untyped-def]
-    import sys
-
-    sys.modules["gzc.monkey._pathlib"].copyfileobj(source_f, target_f)
-
-
-def swap_copyfileobj(original: Copy) -> Copy:
-    """The function whose code ``pathlib._os.copyfileobj`` gets."""
-    global _original
-    new = {name for name in mentions(original) or () if re.match("_(?!_)", name)} - _TRIED
-    if new:  # whatever comes first there, we would not be asked
-        raise Unknown(f"pathlib copies by {', '.join(sorted(new))}, too")
-    _original = original
-    return _copyfileobj
-
-
 ROWS = (
     Row(
-        *("pathlib._os", "copyfileobj.__code__", swap_copyfileobj),
+        *("pathlib._os", "copyfileobj.__code__", copyfileobj),
         knows=frozenset({"source_f", "target_f", *_TRIED, "ETXTBSY", "EXDEV", "filename2"}),
         eager=True,
         caller="pathlib:Path._copy_from_file",

@@ -25,7 +25,7 @@ from gevent._hub_local import get_hub_if_exists
 
 import gzc
 
-from ._ledger import Row
+from .._row import Row
 
 #: EAGAINs in a row from a socket that poll calls ready, before one is passed on: then it is the pipe's.
 _PATIENCE = 3

@@ -15,8 +15,8 @@ from typing import Any
 
 import gzc
 
-from . import _promises, _seam, _wsgi
-from ._ledger import Row
+from .. import _fast_prefix, _file_wrapper, _own, _promises, _send_file
+from .._row import Row
 
 Method = Callable[..., Any]
 
@@ -42,22 +42,26 @@ def sendfile(original: Method) -> Method:
         wrapped = id(self.wsgi_file_wrapper) in map(id, type(self.result).__mro__)  # ``==`` may be somebody's
         small = _small(self) if wrapped else None
         if small is not None:
-            return _send_small(self, small)
-        source = _wsgi.described(self.result) if self.wsgi_file_wrapper is not None else None
+            _send_file.send_small(_Response(self), small)
+            return True
+        source = _send_file.described(self.result) if self.wsgi_file_wrapper is not None else None
         if not (wrapped or source) or not self.status or not _writes_as_wsgiref_does(self):
             return (wrapped and bool(original(self))) or _iterate(self)
+        response = _Response(self)
         if _omits_body(self):
-            if not self.headers_sent:
-                self.send_headers()
+            response.finish()
             return True
         promised = _promise(self)
-        moving = _seam.transfer(source, self.stdout, promised) if _is_framed(self, source, promised) else None
+        moving = _fast_prefix.transfer(source, self.stdout, promised) if _is_framed(self, source, promised) else None
         if moving is None and wrapped and original(self):
             return True
         if moving is not None:
-            _send(self, moving)
-        _wsgi.widen(self.result)
-        return _iterate(self) if promised is None else _keep_promise(self)
+            _send_file.move(response, response.head(), moving)
+        if promised is None:
+            _file_wrapper.widen(self.result)
+            return _iterate(self)
+        _send_file.send_blocks(response, _promise(self) or 0)
+        return True
 
     return sendfile
 
@@ -89,16 +93,7 @@ def _small(handler: Any) -> int | None:
     promised = _promise(handler) if handler.status and not _omits_body(handler) else None
     if promised is None or promised > gzc.config.small:
         return None
-    return promised if _wsgi.is_at_hand(getattr(handler.result, "filelike", None)) else None
-
-
-def _send_small(handler: Any, promised: int) -> bool:
-    """Headers and body, by wsgiref's own ``write``."""
-    body = _wsgi.small_body(handler.result, promised)
-    handler.write(body)
-    if len(body) < promised:
-        _close_connection(handler)
-    return True
+    return promised if _send_file.is_at_hand(getattr(handler.result, "filelike", None)) else None
 
 
 def _is_framed(handler: Any, source: Any, promised: int | None) -> bool:
@@ -109,14 +104,35 @@ def _is_framed(handler: Any, source: Any, promised: int | None) -> bool:
     return source is not None and (promised is not None or not hasattr(type(handler.result), "__len__"))
 
 
-def _send(handler: Any, moving: gzc.Transfer) -> None:
-    """The headers, and what can be moved below."""
-    if not handler.headers_sent:
-        handler.send_headers()
-    try:
-        _seam.run(moving)
-    finally:
-        handler.bytes_sent += moving.moved
+class _Response(_send_file.Response):
+    """One of wsgiref's, whose ``write`` sends the headers first, and frames nothing."""
+
+    def __init__(self, handler: Any) -> None:
+        self.result, self.sock, self.handler = handler.result, getattr(handler, "stdout", None), handler
+
+    def head(self) -> bytes:
+        self.finish()
+        return b""
+
+    def write(self, block: bytes) -> None:
+        self.handler.write(block)
+
+    def write_raw(self, data: bytes, flags: int = 0) -> None:
+        self.handler.write(data)
+
+    write_rest = write_whole = write
+
+    def finish(self) -> None:
+        if not self.handler.headers_sent:
+            self.handler.send_headers()
+
+    def moved(self, count: int) -> None:
+        self.handler.bytes_sent += count
+
+    def cut(self) -> None:
+        request = getattr(self.handler, "request_handler", None)
+        if request is not None:
+            request.close_connection = True
 
 
 def _iterate(handler: Any) -> bool:
@@ -154,22 +170,9 @@ def _drop(handler: Any, block: bytes) -> None:
         handler.bytes_sent = 0
 
 
-def _keep_promise(handler: Any) -> bool:
-    """The rest of a file, as far as its length was promised; Django's server keeps connections."""
-    left = _promise(handler) or 0
-    for block in _promises.rest(handler.result, left):
-        handler.write(block)
-        left -= len(block)
-    if not handler.headers_sent:
-        handler.send_headers()
-    if left:
-        _close_connection(handler)
-    return True
-
-
 def _writes_as_wsgiref_does(handler: Any) -> bool:
     """Whether no subclass wants to see every byte, and there is a stream to see at all."""
-    return _seam.is_own(handler, "wsgiref.handlers", "write", "_write") and hasattr(handler, "stdout")
+    return _own.is_own(handler, "wsgiref.handlers", "write", "_write") and hasattr(handler, "stdout")
 
 
 def _promise(handler: Any) -> int | None:
@@ -181,18 +184,11 @@ def _promise(handler: Any) -> int | None:
         return None
 
 
-def _close_connection(handler: Any) -> None:
-    """A body that is too short must end it."""
-    request = getattr(handler, "request_handler", None)
-    if request is not None:
-        request.close_connection = True
-
-
 ROWS = (
     Row(
         *("wsgiref.handlers", "BaseHandler.result_is_file", result_is_file),
         knows=frozenset({"wsgi_file_wrapper", "result"}),
     ),
     Row("wsgiref.handlers", "BaseHandler.sendfile", sendfile, knows=frozenset({"self"})),
-    *_wsgi.wrapper_rows("wsgiref.util"),
+    *_file_wrapper.wrapper_rows("wsgiref.util"),
 )
