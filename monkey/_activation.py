@@ -20,7 +20,7 @@ from gevent import monkey
 import gzc
 
 from . import _early_importers, _import_hooks, _plugin
-from ._catalog import SEAMS, Seam
+from ._catalog import GONE, SEAMS, Seam
 from ._ledger import Ledger, arrived
 from ._row import MISSING, Row, Unknown
 
@@ -184,11 +184,11 @@ def _names(setting: str) -> list[str]:
 def _choose(only: Iterable[str] | None, skip: Iterable[str], also: Iterable[str], stdlib: bool) -> set[str]:
     known = {seam.name: seam for seam in SEAMS}
     only, skip, also = (None if only is None else set(only)), set(skip), set(also)
-    unknown = ((only or set()) | skip | also).difference(known)
+    unknown = ((only or set()) | skip | also).difference(known, GONE)
     if unknown:
         raise ValueError(f"unknown seam {', '.join(sorted(unknown))}; known: {', '.join(known)}")
     chosen = {name for name, seam in known.items() if not seam.opt_in} if only is None else only
-    return {name for name in (chosen | also) - skip if stdlib or not known[name].stdlib}
+    return {name for name in (chosen | also) - skip - GONE if stdlib or not known[name].stdlib}
 
 
 def _put_in_force(wanted: set[str], keep: bool = False) -> None:

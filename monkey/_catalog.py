@@ -27,7 +27,6 @@ from ._seams import (
     shutil,
     socket,
     socketserver,
-    subprocess,
     tarfile,
     urllib,
     urllib3,
@@ -58,6 +57,9 @@ class Seam:
 def _of_this_python(rows: tuple[Row, ...]) -> tuple[Row, ...]:
     return tuple(row for row in rows if row.since <= sys.version_info[:2])
 
+
+#: Seams of earlier versions. To name one is no error and has no effect.
+GONE = frozenset({"subprocess"})
 
 SEAMS = (
     Seam(
@@ -244,13 +246,6 @@ SEAMS = (
         why="FileUpload.save is a loop of 64 KiB that gives nobody a turn",
         reaches="Bottle's request.files: FileUpload.save",
         rows=bottle.SAVING,
-    ),
-    Seam(
-        "subprocess",
-        why="gevent reads a process's output in pieces of io.DEFAULT_BUFFER_SIZE, before Python 3.14 an eighth of what"
-        " the pipe holds",
-        reaches="Popen.communicate, subprocess.run, check_output, and read() of any FileObject over a pipe",
-        rows=subprocess.ROWS,
     ),
     Seam(
         "os",

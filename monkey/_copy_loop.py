@@ -14,8 +14,10 @@ import gzc
 from . import _fast_prefix
 
 
-def attempt(fsrc: Any, fdst: Any, count: int | None = None) -> gzc.Transfer | None:
+def attempt(fsrc: Any, fdst: Any, count: int | None = None, least: int = 0) -> gzc.Transfer | None:
     """A transfer of the rest of ``fsrc``, or None where a loop of ``read`` and ``write`` does as well, or refuses.
+
+    It does as well for up to ``least`` bytes of a file.
 
     An object that has neither, as a socket, must be refused by the loop, although gzc could move its bytes.
     """
@@ -29,14 +31,14 @@ def attempt(fsrc: Any, fdst: Any, count: int | None = None) -> gzc.Transfer | No
         source = gzc.source(fsrc)
     except Exception:  # noqa: BLE001 - a property of anybody's, which the loop may never ask (hard case R2)
         return None  # or it refuses it in its own words
-    if _is_small(source):
+    if _is_small(source, least):
         return None  # before the sink is looked at: a small copy has no time for more
     return _fast_prefix.attempt(source, fdst, count)
 
 
-def _is_small(source: Any) -> bool:
+def _is_small(source: Any, least: int) -> bool:
     if source.identity is not None:
-        return 0 < (source.amount() or 0) <= gzc.config.small
+        return 0 < (source.amount() or 0) <= max(least, gzc.config.small)
     return source.limit is not None and source.limit <= source.least
 
 
@@ -58,7 +60,7 @@ def fits(plan: gzc.Plan) -> bool:
     return plan.mechanism != "userspace"
 
 
-def prefix(fsrc: Any, fdst: Any, count: int | None = None) -> int:
+def prefix(fsrc: Any, fdst: Any, count: int | None = None, least: int = 0) -> int:
     """Move up to ``count`` bytes, as far as that is possible; what was moved."""
-    moving = attempt(fsrc, fdst, count)
+    moving = attempt(fsrc, fdst, count, least)
     return _fast_prefix.run(moving, fsrc) if moving is not None and fits(moving.plan) else 0

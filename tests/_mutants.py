@@ -466,7 +466,7 @@ MUTANTS = (
     ),
     Mutant(
         "what an application writes between two blocks counts (R1)",
-        "_pywsgi._left.left",
+        "pywsgi._left.left",
         "max(0, end - int(handler.response_length))",
         "end",
         *("wsgi_seams", "between_two"),

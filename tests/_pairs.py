@@ -22,7 +22,7 @@ from ._figures import count as counted
 from ._inside import _syscalls
 
 HEAD, TAIL = b"head\n", b"END"
-AHEAD = max(io.DEFAULT_BUFFER_SIZE, 8192)  # what a buffered object may have read ahead
+AHEAD = max(io.DEFAULT_BUFFER_SIZE, 8192)  # what a buffered object may have read ahead (R16)
 
 
 class Given(NamedTuple):

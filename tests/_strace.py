@@ -45,6 +45,12 @@ class Strace:
         return sum(sum(self.returned[name]) for name in names)
 
     @property
+    def of_files(self) -> int:
+        """Bytes of files that were sent below: by sendfile(2), or by splice(2) into a pipe and out of it where the page
+        cache has lost them meanwhile."""
+        return self.bytes("sendfile") + self.bytes("splice") // 2
+
+    @property
     def user_space(self) -> int:
         """Bytes that crossed the border between kernel and process, in either direction."""
         return self.bytes(*USER_SPACE)

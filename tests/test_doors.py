@@ -715,6 +715,18 @@ def test_patching_while_gunicorn_is_half_imported_patches_it_when_it_is_whole(tm
     )
 
 
+def test_a_seam_of_an_earlier_version_may_be_named() -> None:
+    """A server whose settings skip it starts as ever."""
+    program(
+        """
+        import gzc
+        gzc.patch_all(only=["shutil", "subprocess"], skip=["subprocess"], also=["subprocess"])
+        assert gzc.patched() == ("shutil",), gzc.patched()
+        assert "subprocess" not in {seam.name for seam in gzc.seams()}
+        """
+    )
+
+
 def test_a_thread_with_its_own_hub_uses_the_seam() -> None:
     program(
         """

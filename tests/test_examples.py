@@ -150,7 +150,7 @@ def test_pywsgi_static(tmp_path: Path) -> None:
     assert (again.status_code, again.content) == (304, b"")
     assert (index.status_code, index.text) == (200, "<h1>hello</h1>")
     assert missing.status_code == 404
-    assert trace.bytes("sendfile") == len(data) + 2_000_000
+    assert trace.of_files == len(data) + 2_000_000
 
 
 def test_upload_to_disk(tmp_path: Path) -> None:
@@ -261,7 +261,7 @@ def test_legacy_file_server(start: tuple[str, ...], sent: int, tmp_path: Path) -
         with server.connect() as client:
             client.sendall(b"nothing.bin\n")
             assert everything(client) == b"-1\n"
-    assert trace.bytes("sendfile") == sent
+    assert trace.of_files == sent
 
 
 def test_subprocess_to_socket(tmp_path: Path) -> None:

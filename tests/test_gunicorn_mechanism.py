@@ -53,7 +53,7 @@ def test_flask_download_goes_by_sendfile(server: Gunicorn, folder: Folder) -> No
     name, content = folder.sized(BIG)
     trace, body = traced(server, f"/file/{name}")
     assert body == content
-    assert trace.bytes("sendfile") == BIG
+    assert trace.of_files == BIG
     assert trace.user_space < BIG // 100
 
 
@@ -75,7 +75,7 @@ def test_hub_gets_its_turn_though_the_socket_is_never_full(server: Gunicorn, fol
             with server.connect() as other:
                 other.get("/pid")
     assert got > BIG
-    assert trace.bytes("sendfile") == BIG
+    assert trace.of_files == BIG
     assert trace.most_asked <= 4 * MIB
     assert trace.longest_turn < BIG // 2
 
@@ -95,7 +95,7 @@ def test_other_files_go_by_sendfile(server: Gunicorn, folder: Folder, target: st
     name, content = folder.sized(16 * MIB)
     trace, body = traced(server, target.format(name, size=len(content)))
     assert body == content[start:]
-    assert trace.bytes("sendfile") == len(content) - start
+    assert trace.of_files == len(content) - start
     assert trace.user_space < len(content) // 100
 
 
@@ -105,7 +105,7 @@ def test_temporary_files_go_by_sendfile(server: Gunicorn, folder: Folder, route:
     name, content = folder.sized(16 * MIB)
     trace, body = traced(server, f"/bare/{route}?name={name}&length={len(content)}")
     assert body == content
-    assert trace.bytes("sendfile") == len(content)
+    assert trace.of_files == len(content)
     assert trace.bytes("sendto", "sendmsg") < len(content) // 100
 
 
@@ -137,7 +137,7 @@ def test_just_above_small_goes_by_sendfile(server: Gunicorn, folder: Folder) -> 
     name, content = folder.sized(SMALL + 1)
     trace, body = traced(server, f"/file/{name}")
     assert body == content
-    assert trace.bytes("sendfile") == SMALL + 1
+    assert trace.of_files == SMALL + 1
     assert trace.held_back == trace.returned["sendto"][:1]
 
 

@@ -34,7 +34,7 @@ def by_sendfile(server: Gunicorn, folder: Folder) -> bool:
             client.get("/pid")
     assert reply.complete
     assert reply.body == content
-    return trace.bytes("sendfile") == len(content)
+    return trace.of_files == len(content)
 
 
 def test_the_entry_points_are_the_classes() -> None:

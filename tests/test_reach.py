@@ -288,10 +288,6 @@ CALLS = {
         with big.open("rb") as file:
             bottle.FileUpload(file, "a", "b").save(str(big.with_name("saved")), overwrite=True)
     """,
-    "subprocess": """
-        import gevent.subprocess
-        gevent.subprocess.check_output(["cat", str(big)])
-    """,
     "os": """
         read, write = os.pipe()
         with big.open("rb") as file, big.with_name("copy").open("wb") as copy:

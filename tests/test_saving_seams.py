@@ -272,11 +272,11 @@ def test_a_save_that_is_killed_lets_go_of_everything() -> None:
         other_file_system()
         from inside import _claims
         class Stop(BaseException): pass
-        real = gzc.Transfer.run
+        real = gzc.Transfer._run
         def run(self):
             real(self)
             raise Stop
-        gzc.Transfer.run = run
+        gzc.Transfer._run = run
         fds = set(os.listdir("/proc/self/fd"))
         for source in (temporary, lambda: File(open(a_file(), "rb"), "file")):
             upload = source()
@@ -289,7 +289,7 @@ def test_a_save_that_is_killed_lets_go_of_everything() -> None:
             upload.close()
             del upload
         assert _claims._claims == {}
-        gzc.Transfer.run = real
+        gzc.Transfer._run = real
         import gc; gc.collect()
         gevent.sleep(0.01)
         assert len(os.listdir("/proc/self/fd")) <= len(fds) + 4

@@ -88,7 +88,7 @@ def test_a_download_is_sent_by_the_kernel(site: Path, kind: str) -> None:
             assert (reply.status, bytes(reply.body)) == (200, b"few")
             assert client.get("/big", method="HEAD").complete
             client.socket.close()
-        assert trace.bytes("sendfile") == 20 * MIB
+        assert trace.of_files == 20 * MIB
         assert trace.user_space < MIB
         assert not [line for line in log.lines if "Traceback" in line]
 

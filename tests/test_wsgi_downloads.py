@@ -185,7 +185,7 @@ def test_payload_never_enters_the_process(server: Gunicorn, folder: Folder) -> N
                 assert reply.complete
                 assert same(reply.body, content[start:])
         server._ask_pid()
-    assert trace.bytes("sendfile") == 2 * LONG - 4097
+    assert trace.of_files == 2 * LONG - 4097
     assert trace.user_space < LONG // 50
 
 
@@ -463,7 +463,7 @@ def test_small_file_goes_with_its_headers(folder: Folder) -> None:
             bodies = [client.get(f"/flask/file/{name}").body for name in (small, large)]
             client.get("/pid")
     assert same(bodies[1], content)
-    assert trace.bytes("sendfile") == len(content)
+    assert trace.of_files == len(content)
     first, second, *_ = trace.returned["sendto"]
     assert first > 42  # headers and body
     assert trace.held_back == [second]  # the headers of the large one, and nothing after its body
