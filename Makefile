@@ -27,8 +27,8 @@ FAST := -m "not slow"
 BOTH := -n 2 --dist loadfile
 # Where what takes long leaves its figures; `make reliability` makes a page of them.
 FIGURES = --figures build/reliability/$@.json
-ENGINE := $(addprefix tests/test_,$(addsuffix .py,disk interruption pipes pool_strikes pump sendfile_cases \
-    tunnel twins wrappers))
+ENGINE := $(wildcard $(addprefix tests/*/test_,$(addsuffix .py,disk interruption pipes pool_strikes pump sendfile_cases \
+    tunnel twins wrappers)))
 
 help: ## Show this list.
 	@echo "gzc: zero-copy I/O for gevent. Targets:"
@@ -81,7 +81,7 @@ performance: $(BIN)/.extra-bench ## Measure everything, and renew docs/performan
 
 # ARGS='test_socket urllib3' chooses.
 conformance: $(BIN)/.extra-conformance ## The suites of CPython, gevent, gunicorn, Werkzeug, urllib3 under gzc.
-	$(BIN)/python -m tests.conformance $(FIGURES) $(ARGS)
+	$(BIN)/python -m tests.nightly.conformance $(FIGURES) $(ARGS)
 
 # A process for each module: what one leaves behind in the loop is in no other's way.
 test-libuv: $(BIN)/.extra-test ## The fast tests of the engine on gevent's libuv loop.
@@ -92,37 +92,37 @@ test-libuv: $(BIN)/.extra-test ## The fast tests of the engine on gevent's libuv
 
 # The kernel by script and by strace, a FUSE file system that misbehaves, the limits of the machine, every switch.
 faults: $(BIN)/.extra-test ## All that may go wrong below, provoked.
-	$(BIN)/pytest -q $(BOTH) $(FIGURES) $(addprefix tests/test_,$(addsuffix .py,scripted_kernel disk machine every_switch \
-	    interruption pool_strikes)) $(ARGS)
+	$(BIN)/pytest -q $(BOTH) $(FIGURES) $(wildcard $(addprefix tests/*/test_,$(addsuffix .py,scripted_kernel disk machine every_switch \
+	    interruption pool_strikes))) $(ARGS)
 
 # Thousands of random histories. GZC_FUZZ_EXAMPLES=n tries any number.
 fuzz: $(BIN)/.extra-test ## Random histories of copies, thousands of them.
-	HYPOTHESIS_PROFILE=nightly $(BIN)/pytest -q $(BOTH) $(FIGURES) tests/test_fuzz.py tests/test_fuzz_tunnel.py $(ARGS)
+	HYPOTHESIS_PROFILE=nightly $(BIN)/pytest -q $(BOTH) $(FIGURES) tests/core/test_fuzz.py tests/core/test_fuzz_tunnel.py $(ARGS)
 
 mutations: $(BIN)/.extra-test ## Take each remedy away in turn: a test must notice.
-	$(BIN)/python -m tests.mutations -j 2 $(FIGURES) $(ARGS)
+	$(BIN)/python -m tests.nightly.mutations -j 2 $(FIGURES) $(ARGS)
 
 soak: $(BIN)/.extra-test ## Hundreds of clients against gunicorn and a tunnel, for SOAK seconds; 10,000 idle tunnels.
-	$(BIN)/python -m tests.soak --seconds $(SOAK) $(FIGURES) $(ARGS)
+	$(BIN)/python -m tests.nightly.soak --seconds $(SOAK) $(FIGURES) $(ARGS)
 
 siege: $(BIN)/.extra-test ## gzc serve and gzc proxy under slow, silent, hostile and normal clients, for SIEGE seconds.
-	$(BIN)/python -m tests.siege --seconds $(SIEGE) $(FIGURES) $(ARGS)
+	$(BIN)/python -m tests.nightly.siege --seconds $(SIEGE) $(FIGURES) $(ARGS)
 
 # gevent's and gunicorn's oldest that setup.cfg allows and that Python can have, and their newest.
 # RESUME=--resume: rows that have passed on this very code stand.
 versions: $(BIN)/.extra-test ## The fast tests on Python 3.10 to 3.15, libev and libuv, oldest and newest gevent and gunicorn.
-	@$(BIN)/python -m tests.versions --engine $(ENGINE) $(FIGURES) $(RESUME) $(ARGS)
+	@$(BIN)/python -m tests.nightly.versions --engine $(ENGINE) $(FIGURES) $(RESUME) $(ARGS)
 
 # Chromium is the system's (.ci/apt-nightly.txt). ARGS='--pictures docs/img' renews the pictures of the documentation.
 browser: $(BIN)/.extra-test docs ## The web pages and the documentation, looked at in headless Chromium.
-	$(BIN)/python -m tests.browser $(FIGURES) $(ARGS)
+	$(BIN)/python -m tests.nightly.browser $(FIGURES) $(ARGS)
 
 # One after the other, each within its bound; ARGS='soak versions' chooses, ARGS=--resume goes on with one cut short.
 nightly: $(BIN)/.extra-test ## All that takes long, with a table of what it came to (some hours).
 	@$(BIN)/python -m tests.nightly --make $(MAKE) $(ARGS)
 
 reliability: $(BIN)/.extra-test ## Take the figures that the last runs have left into docs/reliability.md.
-	$(BIN)/python -m tests.reliability --collect
+	$(BIN)/python -m tests.nightly.reliability --collect
 
 # About ten minutes. The total is also in build/reliability/coverage.json. gevent runs without its C extensions: the
 # tracer notices a switch of greenlets by the next Python function that is called or left, and books lines under
