@@ -3,7 +3,7 @@
 A picture is the same bytes whenever it is drawn of the same figures, by the same matplotlib, and says in its last line
 which figures those were, so that a test can tell an old one without drawing.
 
-Rules of this file: it measures nothing and reads no file. Colours are of middle brightness on nothing, so that they can
+It measures nothing and reads no file. Colours are of middle brightness on nothing, so that they can
 be read on white and on black.
 """
 

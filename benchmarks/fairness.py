@@ -1,6 +1,6 @@
 """How long everybody else waits: the gaps of a 1 ms ticker beside N downloads at full speed, stock beside gzc.
 
-Rules of this file: turns and tables; what runs is in load.py.
+Turns and tables; what runs is in load.py.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A proxy on gevent: ``forward.py stock|gzc UPSTREAM_PORT`` prints its own port, and forwards.
 
-Rules of this file: what a user would write, and no more.
+What a user would write, and no more.
 """
 
 import sys

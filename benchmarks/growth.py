@@ -1,6 +1,6 @@
 """Cost as size and number grow: CPU per byte, per copy and per connection. It has to stay flat.
 
-Rules of this file: turns and tables; what runs is in load.py.
+Turns and tables; what runs is in load.py.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ An order is ``PORT N SIZE SECONDS warm|cold PATH``: N greenlets send SIZE bytes 
 its own, again and again until SECONDS are over. The answer says bytes, copies, CPU seconds, and the gaps of a ticker of
 1 ms.
 
-Rules of this file: what is measured is one process; nobody else may make it wait but its peers and its disk.
+What is measured is one process; nobody else may make it wait but its peers and its disk.
 """
 
 from __future__ import annotations

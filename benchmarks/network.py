@@ -5,7 +5,7 @@ machine above all, these timers cost more than the bytes, the same for everybody
 of CPU per GiB and a loop of recv and send 309; without pacing 147 and 311 (Linux 6.18, two CPUs). cubic, which is
 Linux's own choice, and reno have no timers.
 
-Rules of this file: it changes nothing for anybody but this process and its children.
+It changes nothing for anybody but this process and its children.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ Between these two comments of a page stands what the second says of a report, an
     <!-- from seams.json: chart, table 0, notes, made by -->
     <!-- end -->
 
-Rules of this file: it measures nothing, and needs matplotlib for the charts alone.
+It measures nothing, and needs matplotlib for the charts alone.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@
     fetch PORT N COUNT      COUNT bytes from such a port over each of N connections; the seconds
     idle PORT N             N such connections that say nothing, until the next order
 
-Rules of this file: plain system calls; what they cost is the same for every contender.
+Plain system calls; what they cost is the same for every contender.
 """
 
 import json

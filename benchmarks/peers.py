@@ -1,6 +1,6 @@
 """The other ends: what talks to the process that is measured. Plain threads and sockets, nothing patched.
 
-Rules of this file: no CPU time of these counts, and no byte count is believed that was not compared.
+No CPU time of these counts, and no byte count is believed that was not compared.
 """
 
 import contextlib

@@ -3,7 +3,7 @@
 Throughput and CPU per GiB with 1, 16 and 128 busy connections; CPU of a connection that is made and ended at once;
 memory and descriptors of an idle one.
 
-Rules of this file: turns and tables; the proxies are forward.py, go/proxy, and what is installed.
+Turns and tables; the proxies are forward.py, go/proxy, and what is installed.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 A wrapper that only counts costs Go its sendfile without a word. Here is what it costs stock gevent, gzc and Go, and
 what counting costs with ``gzc.observe``.
 
-Rules of this file: turns and tables; the readers of Python are in worker.py, those of Go in go/transfer.
+Turns and tables; the readers of Python are in worker.py, those of Go in go/transfer.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What every benchmark says and how: tables, JSON, and the conditions that made the figures.
 
-Rules of this file: it measures nothing. No figure leaves it without its command and its machine.
+It measures nothing. No figure leaves it without its command and its machine.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 The process that does the work is a real server or client, once without and once with GZC=1, which take turns.
 Its system calls are counted by strace in passes of their own, its CPU time by its own clock without strace.
 
-Rules of this file: rows, turns, tables. What is moved and by whom is in the other modules.
+Rows, turns, tables. What is moved and by whom is in the other modules.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 A worker is what is measured, alone on one CPU; peers are what it talks to, on another. All are told over a socket that
 carries descriptors, so every contender works on ends of the very same making.
 
-Rules of this file: it moves no byte and knows no contender but by its command.
+It moves no byte and knows no contender but by its command.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 The pairs and pieces are those of Go's own benchmarks (SendFile, Splice, SpliceFile, CopyFileRange). A piece is what the
 peer writes and reads at a time; where a file is the source it means nothing, and there is one row.
 
-Rules of this file: who competes for what, turns, tables. Nothing is moved here.
+Who competes for what, turns, tables. Nothing is moved here.
 """
 
 from __future__ import annotations

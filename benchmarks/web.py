@@ -3,7 +3,7 @@
 Requests a second and CPU per GiB from 1 KiB to 100 MiB; the 99th percentile of small requests while big downloads run;
 uploads.
 
-Rules of this file: servers, turns, tables. The applications are in apps.py and know nothing of gzc.
+Servers, turns, tables. The applications are in apps.py and know nothing of gzc.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
     python work.py serve NAME           prints its port
     python work.py do NAME PORT         for each line on stdin prepares, for the next does, and says so
 
-Rules of this file: monkey-patched, and knows nothing of gzc, but that GZC=1 switches it on.
+Monkey-patched, and knows nothing of gzc, but that GZC=1 switches it on.
 """
 
 # ruff: noqa: E402 - what is imported before it is patched is not patched

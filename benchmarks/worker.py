@@ -3,7 +3,7 @@
 An order is ``SOURCE SINK COUNT`` with two descriptors; SOURCE and SINK are tcp, unix, pipe, file or null. The answer:
 bytes moved, seconds, CPU seconds of this process.
 
-Rules of this file: each contender is what its users write, at its best; the measured part is the copy alone.
+Each contender is what its users write, at its best; the measured part is the copy alone.
 """
 
 from __future__ import annotations

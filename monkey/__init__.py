@@ -1,7 +1,7 @@
 """The patch layer: unmodified programs become zero-copy.
 
-Rules of this file: names only, resolved on first use. gevent's plugin loader imports this package in every
-program that monkey-patches, whether it wants gzc or not.
+Names only, resolved on first use: gevent's plugin loader imports this package in every program that monkey-patches,
+whether it wants gzc or not.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """``patch_all`` and its kin: which seams are wanted, and putting them in force.
 
-Rules of this file: an explicit call decides; a row that does not fit is skipped with one warning and
-never half applied.
+A call decides over the environment. A row that does not fit is skipped with one warning, and its seam is not half in
+force.
 """
 
 from __future__ import annotations

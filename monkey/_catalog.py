@@ -1,6 +1,6 @@
 """The seams: what is replaced, why, and whom it reaches.
 
-Rules of this file: rows. Ten seconds to read.
+A table, to be read in ten seconds.
 """
 
 from __future__ import annotations

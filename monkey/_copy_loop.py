@@ -1,7 +1,7 @@
 """What the file seams share: the fast prefix of a loop of ``read`` and ``write``.
 
-Rules of this file: only for callers whose own loop does the rest. Both objects are left as if the bytes had
-gone through ``fsrc.read`` and ``fdst.write``, also after an interruption.
+For callers whose own loop does the rest. Both objects are left as if the bytes had gone through ``fsrc.read`` and
+``fdst.write``, also after an interruption.
 """
 
 from __future__ import annotations

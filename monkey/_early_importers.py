@@ -3,7 +3,7 @@
 ``from urllib.request import urlretrieve``, done before patching, keeps what stood there, and no patch of the home
 reaches it. They cannot be helped, but they can be named.
 
-Rules of this file: it looks only when it is asked, imports nothing, and runs no code of the modules it looks at.
+It looks only when it is asked, imports nothing, and runs no code of the modules it looks at.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What the seams share: the fast prefix before the original code.
 
-Rules of this file: a seam behaves as the original did. Where an end is claimed, or anything is not known, nothing
-is moved and the original does it all; an exception leaves no claim and no pipe behind.
+A seam behaves as the original. Where an end is claimed by another transfer, or something is not known, nothing is moved
+and the original does all of it. An exception leaves no claim and no pipe behind.
 """
 
 from __future__ import annotations

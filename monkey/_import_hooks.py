@@ -1,6 +1,6 @@
 """Patching modules when they arrive: a target that nobody has imported yet is not imported for our sake.
 
-Rules of this file: the module's own loader loads it; we only get a word in after its code has run.
+The module's own loader loads it. Our callback runs after the module's code.
 """
 
 from __future__ import annotations

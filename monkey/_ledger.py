@@ -1,7 +1,7 @@
 """Rows applied and undone.
 
-Rules of this file: what stood there is kept as the raw descriptor (``vars(owner)``, not ``getattr``) and put
-back as such; undo is derived from what was done, last in first out; whoever patched after us is left alone.
+The original is kept as the raw descriptor (``vars(owner)``, not ``getattr``) and put back as such. Rows are undone last
+in, first out, and a patch that somebody has made on top of ours stays.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """gevent's entry point ``gevent.plugins.monkey.did_patch_builtins``.
 
-Rules of this file: tiny and lazy. It is imported by every program that calls ``gevent.monkey.patch_all``
-with gzc installed, and an exception out of it would break that call, so while gzc is not switched on it
-imports nothing, reads one variable and cannot raise.
+Every program that calls ``gevent.monkey.patch_all`` with gzc installed imports this module, and an exception out of it
+would break that call. While gzc is not switched on, it imports nothing, reads one variable and cannot raise.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """What a server writes of a response: as far as was promised, and with turns for others (hard case R1).
 
-Rules of this file: what is iterated is somebody else's, and may never end, never block, and write by itself. Nothing is
-asked of it but its blocks, and of those but their length.
+The iterable may never end, never block, and write by itself. Only its blocks are asked for, and of a block its length.
 """
 
 from __future__ import annotations

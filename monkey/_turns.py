@@ -3,8 +3,6 @@
 gevent's ``send`` waits only where the peer does not keep up, and what an iterator gives may never be sent anywhere:
 neither lets another greenlet run, also where the iterator never blocks and never ends (hard case R1). To call
 ``gevent.sleep(0)`` would not help: it does not reach the event loop.
-
-Rules of this file: it gives the turn away and knows nothing of what the loop does.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 For those who choose by a worker class and not by ``GZC=1`` in the environment. ``egg:gzc#gevent_pywsgi``, or
 ``gzc.monkey.gunicorn.PyWSGIWorker``, is the one with gevent's own WSGI server.
 
-Rules of this file: gunicorn imports it, and nobody else does; gzc does not need gunicorn.
+gunicorn imports this module; gzc does not, and does not need gunicorn.
 """
 
 from __future__ import annotations

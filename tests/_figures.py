@@ -4,7 +4,7 @@
 
 NAME is the target of the Makefile that is run; ``python -m tests.nightly.reliability`` makes a page of these files.
 
-Rules of this file: a figure is counted by the run itself, never reckoned from what should have been run. No date,
+A figure is counted by the run itself, never reckoned from what should have been run. No date,
 no path and no name of a machine, so that the page changes only when the figures do.
 """
 

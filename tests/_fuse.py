@@ -8,7 +8,7 @@ twice SIZE, ``read-EIO`` (any errno) fails beyond the first MiB, ``read-short`` 
 ``new`` in it does not exist before it is created; ``large`` has LARGE bytes; ``misbehaved`` says how often one did so
 far, ``calls`` how often each file was opened and flushed; all others hold ``content()``.
 
-Rules of this file: nothing of gzc in here; it is the kernel's view that is being misbehaved with.
+Nothing of gzc in here; it is the kernel's view that is being misbehaved with.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What a machine may lack, and what is skipped there: nowhere else does a test ask, and whatever else is missing fails.
 
-Rules of this file: each reason names what is lacking. On a machine of this project's (.ci/run, as root) nothing is.
+Each reason names what is lacking. On a machine of this project's (.ci/run, as root) nothing is.
 """
 
 import importlib.util

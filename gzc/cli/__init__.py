@@ -3,8 +3,8 @@
 A command is a module of this package with two functions: ``define(parser)`` adds its arguments, ``main(options)``
 does the work and returns the exit status: 0, or 1 where something failed; 2 is for what cannot be meant.
 
-Rules of this file: only the module of the chosen command is imported, and nothing that a command may want to
-patch first. Commands stand on the public face and on gzc.monkey.
+Only the module of the chosen command is imported, and nothing before it that a command may want to patch first.
+Commands use the public face and gzc.monkey.
 """
 
 from __future__ import annotations

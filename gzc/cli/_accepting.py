@@ -1,6 +1,6 @@
 """How many connections a server takes: never more than it has descriptors for.
 
-Rules of this file: a limit is in connections, a resource in descriptors; here one becomes the other.
+The user limits connections; the system limits descriptors. The conversion is here.
 """
 
 from __future__ import annotations

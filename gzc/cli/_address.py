@@ -1,7 +1,7 @@
 """Addresses as people write them: ``host:port``, ``:port``, ``port``, ``[::1]:port``, ``unix:path``.
 
-Rules of this file: gevent's own sockets and TLS contexts, which need no patching; a wrong address is a ValueError;
-a socket file is removed only by whom it belongs to.
+It uses gevent's own sockets and TLS contexts, which need no patching. A wrong address is a ValueError. A socket file is
+removed only by the process that made it.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What would make it better, from what ``gzc doctor`` found.
 
-Rules of this file: each piece of advice follows from facts that were found, and says what to do.
+Each piece of advice follows from a fact that was found, and says what to do.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Whoever changes the tree meanwhile changes nothing. openat2(2) has RESOLVE_BENEATH for that, but would refuse links
 that lead to another place of the same folder.
 
-Rules of this file: a path is opened once; nothing of a file is read here.
+A path is opened once, and what is asked about the file is asked of that descriptor. Nothing is read here.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Listings of folders as HTML pages, made by a thread.
 
-Rules of this file: nothing that grows with the folder is done in the hub; one bad entry spoils no listing.
+Work that grows with the folder is done in a thread. An entry that cannot be read is shown without its size and date.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The log of a server: lines are written by a thread, so that nobody who does not read them stops the server.
 
-Rules of this file: the hub never waits for a terminal, a pipe or a disk; what is lost is counted and told.
+The hub never waits for a terminal, a pipe or a disk. Lines that had to be dropped are counted, and the count is logged.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Options that servers have in common: times, how many connections, the permissions of a socket.
 
-Rules of this file: what cannot be meant is refused here, before anything is opened.
+Values that make no sense are refused here, before anything is opened.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 A probe returns what it found, in words, or raises ``Refused`` or whatever the kernel said.
 
-Rules of this file: it makes what it needs and closes it; nothing is left on the disk.
+Each probe closes what it opens and leaves nothing on the disk.
 """
 
 from __future__ import annotations

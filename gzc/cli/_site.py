@@ -2,7 +2,7 @@
 
 Ranges, conditional requests and types are Werkzeug's; moving the files is gzc's.
 
-Rules of this file: a response is Werkzeug's or an HTTP error; what is judged is what was opened.
+The response is made from the descriptor that was opened, not from the path.
 """
 
 from __future__ import annotations

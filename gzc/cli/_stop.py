@@ -1,7 +1,4 @@
-"""How commands are stopped: Ctrl-C without the hub's own report of it, and servers that end gracefully.
-
-Rules of this file: signals, and nothing else.
-"""
+"""How commands are stopped: Ctrl-C without the hub's own report of it, and servers that end gracefully."""
 
 from __future__ import annotations
 

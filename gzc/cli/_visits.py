@@ -1,6 +1,6 @@
 """Connections, and how long each may take for what it is doing.
 
-Rules of this file: nobody is waited for without a bound.
+Every state of a connection has a time limit.
 """
 
 from __future__ import annotations

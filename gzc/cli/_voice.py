@@ -1,7 +1,6 @@
 """What a command says, also where nobody hears it any more.
 
-Rules of this file: nothing that a command may want to patch is imported; no foreign byte reaches a terminal as
-anything but text.
+It imports nothing that a command may want to patch first. Bytes from outside are escaped before a terminal sees them.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ A connection is a ``Visit``, which is asking, answered, idle or lingering. Twice
 from the hub: who has been asking or idle for too long, or has taken nothing of an answer for too long, is left. Where
 all places are taken and somebody knocks, idling and asking are short.
 
-Rules of this file: how a connection goes, and when it ends; what is answered is the application's.
+It decides how long a connection may take and when it ends. What is answered is the application's.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What the commands say alike: sizes, durations, system errors, what an extra is for, how bytes went.
 
-Rules of this file: text only; it opens nothing and imports nothing that is to be patched.
+Text only. It imports nothing that a command may want to patch first.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """``gzc cp SRC DST``: copy between files, sockets and pipes, and say how it went.
 
-Rules of this file: it opens, copies by one ``gzc.copy``, tells and closes. Counting and drawing are done by an
-observer, which does not leave the fast path.
+The copy is one ``gzc.copy``. An observer counts and draws the bar, which does not leave the fast path.
 """
 
 from __future__ import annotations

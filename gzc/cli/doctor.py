@@ -2,8 +2,7 @@
 
 Its exit status is 0 where every mechanism that gzc needs works and no seam that applies is skipped, 1 otherwise.
 
-Rules of this file: facts in, words out; what is tried is in ``_probes``. The whole is one dict, which ``--json``
-prints and people read as text.
+It collects the facts in one dict, which ``--json`` prints and people read as text. The experiments are in ``_probes``.
 """
 
 from __future__ import annotations

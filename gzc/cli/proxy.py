@@ -1,6 +1,6 @@
 """``gzc proxy LISTEN TARGET``: pass connections on to another address, tcp or unix, by ``gzc.tunnel``.
 
-Rules of this file: who is connected with whom, and for how long; the bytes are the tunnel's.
+It decides who is connected with whom, and for how long. The bytes are moved by `gzc.tunnel`.
 """
 
 from __future__ import annotations

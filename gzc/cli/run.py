@@ -3,7 +3,7 @@
 What a program can see of how it was started (``sys.argv``, ``sys.path[0]``, ``__main__``, its exit status, Ctrl-C)
 is as under ``python program``; tests compare the two.
 
-Rules of this file: gevent patches before anything else is imported, and nothing of ours is left in the program's way.
+gevent patches before anything else is imported, and the program finds nothing of gzc's in its ``sys``.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Ranges, conditional requests, types and safe joining of paths are Werkzeug's; moving the files is gzc's. Besides,
 what a link leads to outside of the folder is not served, nor, unless asked for, what begins with a dot.
 
-Rules of this file: the command alone; what is served is in ``_site``, how connections go in ``_web``.
+The files are in ``_site``, the connections in ``_web``.
 """
 
 from __future__ import annotations

@@ -4,8 +4,7 @@ Children that it forks are counted, too, if they end by themselves or by ``os._e
 ``multiprocessing`` and of ``socketserver.ForkingMixIn`` do. Programs that it starts anew are not patched, and what
 is killed by a signal tells nothing.
 
-Rules of this file: as those of ``run``: gevent patches before anything else is imported. Nothing is printed on
-the program's standard output.
+As in ``run``, gevent patches before anything else is imported. Nothing is printed on the program's standard output.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """``ftplib``: ``storbinary`` out of a file, ``retrbinary`` into one.
 
-Rules of this file: ftplib's own code asks for the data connection, ends it and reads the reply; what is moved
-is moved the moment the connection is there. A callback that wants to see blocks, a data connection with TLS:
-the old way.
+ftplib opens the data connection, closes it and reads the reply. The bytes are moved as soon as the connection is there.
+ftplib keeps its own loop for a callback that wants to see blocks, and for TLS.
 """
 
 from __future__ import annotations

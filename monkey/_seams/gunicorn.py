@@ -8,7 +8,7 @@ where the next response lands inside this body.
 A worker iterates what is no file wrapper by itself, and throws away what comes beyond the promise: an iterator that
 never ends holds the hub for ever (hard case R1). So what the application gives ends where its promise does.
 
-Rules of this file: headers, framing and the log are gunicorn's; only the body's way is ours.
+Headers, framing and the log stay gunicorn's.
 """
 
 from __future__ import annotations

@@ -4,8 +4,8 @@ They throw away what comes beyond the promise, so that an iterator that never en
 R1). The loop is in the middle of ``handle_request``, with no seam but the ``Response.write`` that it calls for each
 block: there the promise is counted, there others get their turns, and from there the loop is ended.
 
-Rules of this file: the application and what it gives are never wrapped. Hooks, workers and ``isinstance`` see the
-program's own objects, and what iterates them is gunicorn.
+The application and its result are not wrapped: hooks, workers and ``isinstance`` see the program's own objects, and
+gunicorn iterates them.
 """
 
 from __future__ import annotations

@@ -4,8 +4,8 @@ A file goes below ``HTTPConnection.send`` as it is: ``send`` takes files by cont
 end of the body stay http.client's own. Only chunks are framed here, larger than its 8 KiB, and only of a file whose
 size is no mere claim.
 
-Rules of this file: the fast prefix, then the original, which finds the file at its end. A connection that
-overrides ``send``, prints what it sends or speaks TLS, a text file, a pipe: all the old way.
+The fast prefix sends what it can, and the original finds the file at its end. http.client keeps its own way for a
+connection that overrides ``send``, prints what it sends or speaks TLS, for text files and for pipes.
 """
 
 from __future__ import annotations

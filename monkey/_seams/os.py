@@ -5,8 +5,8 @@ sockets of their own and expect EAGAIN, and a call that waits would freeze them.
 sockets that would wait in ``send`` wait here, too: those with a timeout other than 0, of this thread's hub.
 ``os.copy_file_range`` never answers EAGAIN; what it waits for is storage, and that it does in gzc's pool.
 
-Rules of this file: everything that is not known to be such a socket goes straight through. gzc's own calls have been
-bound to the originals before any of this is in force.
+A call that is not known to be on one of gevent's sockets goes straight to the original. gzc bound its own calls to the
+originals before this seam could be in force.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ Headers, framing, errors and the log stay pywsgi's. A file goes by the fast path
 piece with them, and the headers of a larger one with MSG_MORE: pywsgi does not set TCP_NODELAY, and headers sent
 before a small body cost the 40 ms of a delayed acknowledgement (hard case F9).
 
-Rules of this file: a handler that overrides how bytes are written sees every byte, and so does TLS.
+Where a handler overrides how bytes are written, or writes to TLS, every byte goes through its method.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """``readfrom`` and ``writeto`` on gevent's sockets and FileObjects.
 
-Rules of this file: another name for ``gzc.copy``, and nothing more.
+They are other names for ``gzc.copy``.
 """
 
 from __future__ import annotations

@@ -16,9 +16,8 @@ Django WSGIRequest      ``_stream``                                           ``
 
 Chunked bodies, HTTP/2, TLS and bodies that end with the connection keep their own ``read``.
 
-Rules of this file: it describes, and takes a byte only in a function that runs while the copy does. The end of a
-body, its errors and its limits are told by the wrapper's own code. What lacks the attributes it is known by is
-declined.
+A description takes no byte before the copy runs. The wrapper's own ``read`` tells the end of a body, its errors and its
+limits. An object without the attributes in this table is declined.
 """
 
 from __future__ import annotations

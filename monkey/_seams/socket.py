@@ -5,7 +5,7 @@ wait has the socket's timeout, and the same ValueErrors are raised. Two things d
 right also when ``offset`` was 0 (gevent seeks to ``0 + sent`` from wherever it began), and a file that
 cannot seek is left alone instead of failing after everything was sent.
 
-Rules of this file: what gevent refuses is refused, in its own words; what gzc does not know goes gevent's way.
+What gevent refuses is refused, in gevent's words. What gzc does not know goes gevent's way.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Members of uncompressed tar archives, added, extracted, and read through ``extractfile()``.
 
-Rules of this file: headers, padding and sparse members are tarfile's; what is compressed or a stream (``w|``,
-``r|``) has no descriptor of its own and goes tarfile's way.
+tarfile writes headers, padding and sparse members. Compressed archives and streams (``w|``, ``r|``) have no descriptor
+of their own and go tarfile's way.
 """
 
 from __future__ import annotations

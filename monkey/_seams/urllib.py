@@ -2,8 +2,8 @@
 
 Its loop is in the middle of one function, with no seam before it, so the function is written again here.
 
-Rules of this file: every name is looked up where the original looks it up, because programs put openers of
-their own there. With a ``reporthook``, which wants to see every block, and for ``file:`` it is the original.
+Names are looked up where the original looks them up, because programs put their own openers there. The original runs
+for a ``reporthook``, which wants to see every block, and for ``file:``.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ itself for the only block, which ``send`` takes; the body that retries and redir
 program's file. A download: what is left of the body is described, and ``read`` finds the end, checks the length
 and gives the connection back.
 
-Rules of this file: only framing by Content-Length, and only bodies that nothing decodes.
+Only bodies with a Content-Length that nothing decodes.
 """
 
 from __future__ import annotations

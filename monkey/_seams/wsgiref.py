@@ -3,7 +3,7 @@
 The hook is offered every response, since wsgiref iterates without a look at the promise or at other greenlets (hard
 case R1). A file goes below; what is left of it, and everything else, is iterated here, as far as was promised.
 
-Rules of this file: headers are wsgiref's, and so is the end of the connection, by which it frames.
+wsgiref makes the headers, and frames by the end of the connection.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What strikes while a thread of the pool has a call: found by review, each kept from coming back.
 
-Rules of this file: the call in the thread is real, and held by `Held` until it is let go; storage is declared
+The call in the thread is real, and held by `Held` until it is let go; storage is declared
 remote, so that everything goes to the pool.
 """
 

@@ -6,7 +6,7 @@ A part is a target of the Makefile, which leaves its figures in build/reliabilit
 One that fails does not keep the others from their turn, and none takes longer than it may; at the end is a table that
 can be quoted. A night that was cut short goes on with ``--resume``: parts that have passed on this very code stand.
 
-Rules of this file: what came of a part is what its exit status says and its own figures; nothing is read from what it
+What came of a part is what its exit status says and its own figures; nothing is read from what it
 prints.
 """
 

@@ -1,6 +1,6 @@
 """What has passed on this very code stands: a night that was cut short goes on.
 
-Rules of this file: what is kept names the code it is of; nothing is kept of what failed.
+What is kept names the code it is of; nothing is kept of what failed.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ Looked at are the status page with a transfer under way, a listing of ``gzc serv
 built documentation. The DOM must show what it should, and the console must be silent; of the first two a picture is
 kept. ``--pictures docs/img`` renews those in the documentation.
 
-Rules of this file: a page that is planted with an error comes first, to prove that errors are seen. All on
+A page that is planted with an error comes first, to prove that errors are seen. All on
 loopback, bounded in time, and nothing is left behind.
 """
 

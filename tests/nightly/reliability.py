@@ -6,7 +6,7 @@
 docs/reliability, where they are kept. A table stands between ``<!-- figures: NAME -->`` and ``<!-- end -->``; all
 else on the page is written by hand.
 
-Rules of this file: no number is in it, and none on the page that is not in a file of figures. Those of a run that
+No number is in it, and none on the page that is not in a file of figures. Those of a run that
 failed are not taken in.
 """
 

@@ -5,7 +5,7 @@
 Two rounds of the same, each followed by silence. Normal clients are served all the time, and every byte they get is
 compared; after either round the servers hold no more descriptors and threads than before anybody came.
 
-Rules of this file: all on loopback, all bounded in time; what is done is random and its seed is printed; the servers
+All on loopback, all bounded in time; what is done is random and its seed is printed; the servers
 are looked at from outside, and nothing of gzc runs in this process.
 """
 

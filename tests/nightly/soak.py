@@ -6,7 +6,7 @@ Two rounds of the same load, each followed by silence. After either the server m
 came, descriptor by descriptor; the pool of pipes is bounded and counted apart. Every byte that comes is compared, every
 abort must be found again in the server's own counts.
 
-Rules of this file: all on loopback, all bounded in time; the load is random and its seed is printed; nothing of
+All on loopback, all bounded in time; the load is random and its seed is printed; nothing of
 gzc runs in this process.
 """
 

@@ -7,7 +7,7 @@ combination is a row, with what pytest said below it where a test failed. What i
 that are named are run on both loops, and no others. Pythons that this machine lacks are made (.ci/make-pythons).
 With ``--resume`` rows stand that have passed on this very code.
 
-Rules of this file: the counts are those that pytest itself has written down; a combination that cannot be had is a
+The counts are those that pytest itself has written down; a combination that cannot be had is a
 row with the reason, never left out.
 """
 

@@ -1,6 +1,6 @@
 """``python -m tests.nightly.conformance [NAME ...]``: compare, report, and fail where gzc broke something.
 
-Rules of this file: suites run two at a time, each in processes of its own; what seems to fail is judged afterwards,
+Suites run two at a time, each in processes of its own; what seems to fail is judged afterwards,
 with the machine to itself.
 """
 

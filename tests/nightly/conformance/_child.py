@@ -3,7 +3,7 @@
 Each test is written down when it begins and when it is over, and not in a junit XML at the end: a run that hangs
 or dies must still name its test. Whoever gave the order starts the rest anew.
 
-Rules of this file: nothing is imported before it is patched but what patching itself needs.
+Nothing is imported before it is patched but what patching itself needs.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What a suite does without gzc and with it, and which difference is one.
 
-Rules of this file: pure, but for the reruns. A test that is unsteady by itself accuses nobody; one that only fails
+Pure, but for the reruns. A test that is unsteady by itself accuses nobody; one that only fails
 beside gzc does.
 """
 

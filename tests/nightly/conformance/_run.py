@@ -1,6 +1,6 @@
 """Running a suite in one configuration to its end, whatever hangs or dies on the way.
 
-Rules of this file: a test that began and did not end has hung or crashed, and is named; the rest still runs.
+A test that began and did not end has hung or crashed, and is named; the rest still runs.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The suites: whose tests they are, and how they are run.
 
-Rules of this file: rows. The bounds are several times what a run took on two shared cores.
+Rows. The bounds are several times what a run took on two shared cores.
 """
 
 from __future__ import annotations
