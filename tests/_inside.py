@@ -38,6 +38,7 @@ HOMES = {
     "_syscalls": "gzc._kernel.syscalls",
     "_signals": "gzc._kernel.signals",
     "_storage": "gzc._kernel.storage",
+    "_retries": "gzc._kernel.retries",
     "_claims": "gzc._hub.claims",
     "_turn": "gzc._hub.turn",
     "_sendfile": "gzc._movers.sendfile",

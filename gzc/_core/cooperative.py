@@ -17,14 +17,11 @@ from .._ends.known_types import sink, source
 from .._ends.lending import Lender, Offload
 from .._ends.run import RunEnd
 from .._hub import waiting
-from .._kernel import syscalls
+from .._kernel import retries, syscalls
 from .._kernel.storage import Storage
 
 #: Bytes one call may move in the pool: an interruption waits for it.
 _JOB = 8 * 1024 * 1024
-
-#: EAGAINs in a row from ends that poll calls ready, before one is passed on: it is the file system's.
-_PATIENCE = 3
 
 
 class _Bare(RunEnd):
@@ -75,7 +72,7 @@ def _until_answered(call: Callable[[int, int], int], src: RunEnd, dst: RunEnd) -
         # "Source empty" and "sink full" are one answer; poll tells which (hard case B13).
         blocked_on = src if not src.ready() else dst
         in_vain = in_vain + 1 if blocked_on.ready() else 0
-        if in_vain >= _PATIENCE:
+        if in_vain >= retries.IN_VAIN:
             break
         blocked_on.wait()
     return syscalls.checked(answer)

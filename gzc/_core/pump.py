@@ -14,16 +14,10 @@ from time import monotonic
 from .._errors import TransferClosedError
 from .._hub import claims
 from .._hub.turn import enter, yield_to_loop
-from .._kernel import syscalls
+from .._kernel import retries, syscalls
 from .._movers import Mover
 from . import tally as tallies
 from .tally import Tally
-
-#: How often a sink whose EAGAIN is soon over is tried again at once before the greenlet waits in the hub. A call costs
-#: 1 us, to sleep and be woken 20 us, and a peer on another core goes on meanwhile: file to pipe took a third of the
-#: CPU by it and was 4 times as fast. Beside a slow peer it is a waste, so each wait that it did not avert halves it.
-#: A mover that has stalled behind what it moved is waited for at once: between sockets the tries cost 10 % more CPU.
-MOST_TRIES, LEAST_TRIES = 12, 2
 
 
 def pump(mover: Mover, left: float, tally: Tally, observers: Sequence[Callable[[int], None]] = ()) -> None:
@@ -34,7 +28,7 @@ def pump(mover: Mover, left: float, tally: Tally, observers: Sequence[Callable[[
 
     :raises OSError: what the kernel answered; ``tally.refused`` is True then.
     """
-    tries = again = MOST_TRIES
+    tries = again = retries.SINK
     passed = mover.reader.passed if mover.reader.rewindable else None
     born = claims.generation
     budget, deadline = enter(tally.began)
@@ -55,7 +49,7 @@ def pump(mover: Mover, left: float, tally: Tally, observers: Sequence[Callable[[
                 mover.in_call = False  # at once: CPython 3.10 looks for signals at each jump, too
                 if tries != again:
                     if mover.waited_for is None:  # it was worth while
-                        again = MOST_TRIES
+                        again = retries.SINK
                     tries = again
                 mover.waited_for = None
                 if passed is not None:
@@ -81,8 +75,8 @@ def pump(mover: Mover, left: float, tally: Tally, observers: Sequence[Callable[[
                 if tries > 0 and mover.blocked_on.retry_eagain:
                     tries -= 1
                     continue
-            if again > LEAST_TRIES:
-                again = max(again // 2, LEAST_TRIES)
+            if again > retries.SINK_LEAST:
+                again = max(again // 2, retries.SINK_LEAST)
             tally.waits += 1
             mover.wait()
             _still_here(born)

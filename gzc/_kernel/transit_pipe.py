@@ -13,14 +13,11 @@ from collections.abc import Callable
 from weakref import WeakSet
 
 from .._config import config
-from . import syscalls
+from . import retries, syscalls
 
 #: Below this a pipe moves less per call than a buffer: the kernel hands out pipes of two pages once the
 #: user's share is used up (pipe-user-pages-soft).
 LEAST = 64 * 1024
-
-#: The most calls of one ``relay``: what the pump spends on a step, 3 us, is then below a tenth of them.
-CALLS = 32
 
 
 class NoPipe(Exception):
@@ -65,7 +62,7 @@ class TransitPipe:
         it came.
         """
         splice = syscalls.splice
-        end, last = self.bytes_out + most, self.calls + CALLS
+        end, last = self.bytes_out + most, self.calls + retries.RELAY
         moved = 1
         while self.bytes_out < end and self.calls < last and moved > 0:
             self.calls += 1

@@ -15,12 +15,7 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from .._ends.run import Reader, RunEnd, Writer
-from .._kernel import errnos, syscalls
-
-#: How often a call may answer EAGAIN right after its end was found ready, and still be believed. The end
-#: may fill up again between the two questions, so once proves nothing; a file system that answers EAGAIN
-#: itself (GPFS, FUSE; cpython#87909) does so every time and would spin for ever (hard case B10).
-PATIENCE = 3
+from .._kernel import errnos, retries, syscalls
 
 
 class Declined(Exception):
@@ -119,4 +114,4 @@ class Mover(ABC):
         if not self.waited_for.ready():  # somebody else was quicker
             self._in_vain = 0
             return False
-        return self._in_vain >= PATIENCE - 1
+        return self._in_vain >= retries.IN_VAIN - 1

@@ -12,16 +12,11 @@ from .._ends.file_reader import FileReader
 from .._ends.file_sinks import FileWriter
 from .._ends.lending import Offload
 from .._ends.run import Reader, Writer
-from .._kernel import errnos, syscalls, transit_pipe
+from .._kernel import errnos, retries, syscalls, transit_pipe
 from .._kernel.disk_pool import PIECE
 from .._kernel.storage import Storage
 from .._kernel.transit_pipe import LEAST, TransitPipe
 from . import Declined, Mover
-
-#: How often a source that answers EAGAIN is tried again before what it gave goes to the pool. A job costs 60 us: asked
-#: up to 20 times, 0.6 us each, unix to a disk took 20 % less CPU and was 1.3 times as fast, tcp 12 % and 1.4 times.
-#: Each round of it that brought nothing halves the next.
-GATHER = 20
 
 
 class Splice(Offload, Mover):
@@ -39,7 +34,7 @@ class Splice(Offload, Mover):
         self._told = 0
         #: Whether a plain read is under way, whose result no pipe tells.
         self._reading = False
-        self._tries = GATHER
+        self._tries = retries.SOURCE
         self._into_file = isinstance(writer, FileWriter)
         self._empty = self._empty_into_file if self._into_file else self._empty_into_descriptor
         self._relays = not (self._into_file or isinstance(reader, FileReader))
@@ -137,7 +132,7 @@ class Splice(Offload, Mover):
         if answer < 0 and answer != syscalls.AGAIN:
             self.behind = self.reader, answer
         self.calls += pipe.calls - calls
-        self._tries = GATHER if pipe.held > before else max(self._tries // 2, 1)
+        self._tries = retries.SOURCE if pipe.held > before else max(self._tries // 2, 1)
 
     # -- the half that empties -----------------------------------------------------------------------------------------
 

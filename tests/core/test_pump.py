@@ -10,7 +10,7 @@ import pytest
 
 import gzc
 
-from .._inside import Mover, Reader, Writer, _pump, _stats
+from .._inside import Mover, Reader, Writer, _pump, _retries, _stats
 
 SOURCE, SINK = "source is empty", "sink is full"
 BIG = 64 * 1024
@@ -74,12 +74,12 @@ def _waits(*steps: Any) -> list[int]:
 
 def test_a_sink_that_drains_at_once_is_not_waited_for() -> None:
     """To sleep and be woken costs twenty times the call."""
-    assert WAIT not in _play(BIG, SINK, BIG, *[SINK] * _pump.MOST_TRIES, BIG)
+    assert WAIT not in _play(BIG, SINK, BIG, *[SINK] * _retries.SINK, BIG)
 
 
 def test_beside_a_slow_sink_each_vain_round_halves_the_tries() -> None:
     """So a slow peer costs two calls a wait and not twelve; and one that is quick again gets all of them."""
-    most, least = _pump.MOST_TRIES, _pump.LEAST_TRIES
+    most, least = _retries.SINK, _retries.SINK_LEAST
     halved = most // 2
     slow = [SINK] * (most + 1) + [BIG] + [SINK] * (halved + 1) + [BIG]
     assert _waits(*slow) == [most + 1, 1 + halved + 1]
@@ -124,5 +124,5 @@ def test_every_observer_hears_whatever_another_one_raises() -> None:
 
 def test_an_end_that_is_woken_in_vain_is_waited_for_at_once() -> None:
     """A wake-up that brought nothing earns no new tries: that would be a spin."""
-    vain = [SINK] * (_pump.MOST_TRIES + 1)
+    vain = [SINK] * (_retries.SINK + 1)
     assert _play(*vain, SINK, SINK, BIG) == [*vain, WAIT, SINK, WAIT, SINK, WAIT, BIG]

@@ -40,7 +40,7 @@ from .._ends import (
     open_fds_unchanged,
     payload,
 )
-from .._inside import _claims, _movers, _pump, _sendfile, _syscalls
+from .._inside import _claims, _retries, _sendfile, _syscalls
 from .._lacks import opened_direct
 
 CONTENT = payload(2 * MIB + 3)
@@ -349,8 +349,8 @@ def test_b10_a_file_system_that_answers_eagain(ends: Ends, monkeypatch: pytest.M
     peer = ends.reading(there)
     with gevent.Timeout(PATIENCE), gzc.trace() as t:
         assert gzc.copy(file, sock) == len(CONTENT)
-    assert script.calls - before <= _movers.PATIENCE + _pump.MOST_TRIES + 2
-    assert t.waits["sendfile"] <= _movers.PATIENCE + 2
+    assert script.calls - before <= _retries.IN_VAIN + _retries.SINK + 2
+    assert t.waits["sendfile"] <= _retries.IN_VAIN + 2
     assert [count for why, count in t.refused if "EAGAIN" in why] == [1]
     assert arrives(sock, peer) == CONTENT
 
