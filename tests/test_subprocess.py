@@ -266,7 +266,7 @@ def test_a_pipe_that_was_made_larger_is_read_by_its_size() -> None:
         read, write = os.pipe()
         size = fcntl.fcntl(write, fcntl.F_SETPIPE_SZ, 1 << 18)
         os.write(write, bytes(200_000))
-        os.close(write)
+        os.closerange(write, write + 1)  # os.close of gevent 25.8 to 26.5 waits for a hub, which does not run yet
         with FileObjectPosix(read, "rb") as file, Reads() as reads:
             assert file.read() == bytes(200_000)
         assert set(reads) == {size} and len(reads) == 2, reads
