@@ -38,12 +38,14 @@ def pour(
     *,
     empties: bool = True,
 ) -> None:
-    """``write`` what iterating ``result`` gives, until a block comes when nothing is ``left`` of the promise.
+    """``write`` the blocks of ``result`` until the promise is kept and one block more has come.
 
-    That one block is asked for because behind the last ``yield`` of a generator there may be work to do; so where
-    nothing may be sent at all the first block goes to ``surplus``, and the second ends it. ``left`` is asked for with
-    each block, since a generator calls start_response when it begins, and may write by itself between two blocks; None
-    is no promise, and final. ``empties`` tells whether the server writes empty blocks, too.
+    One more is asked for so that a generator runs to its end. Where nothing may be sent at all, ``surplus`` gets the
+    first block, and the second ends the loop. ``left()`` is asked with each block, since a generator calls
+    start_response when it begins, and may write by itself between two blocks. Once it gives None, nothing is promised,
+    and it is not asked again.
+
+    :param empties: whether the server writes empty blocks, too.
     """
     bounded, met, turn = True, False, None
     for block in result:

@@ -47,8 +47,9 @@ class Row:
     eager
         Import the module to patch it; else wait until somebody does.
     caller
-        For what is private: the function of the same module (``"module:path"`` of another) that calls it, and must
-        mention it for us to believe that it still does. Somebody's own function in its place is believed.
+        For a private target: the public function of the same module (``"module:path"`` of another) that calls it. The
+        row is skipped if that function's code does not name the target. A third party's function in its place is not
+        checked.
     since
         The Python that brought what is replaced; in older ones there is no such row.
     """

@@ -7,8 +7,8 @@ long as nothing overrides how it is iterated.
 Iterating a response is always right where its file is not known. What a server would not have asked of somebody's
 object is asked before the response goes out, and every exception is an answer: not known.
 
-Headers, framing, errors and the log stay the server's. How it sends one response its seam tells in a `Response`, and
-the three functions behind that decide what goes when.
+Headers, framing, errors and the log stay the server's. Each server's seam has a subclass of `Response`, and chooses
+`send`, `send_small` or `send_blocks`, which fix the order of the writes.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ _AT_HAND: frozenset[Any] = frozenset(
 )
 _RAW = frozenset({io.FileIO, GreenFileDescriptorIO, type(None)})
 
-#: Where the wrappers of servers are written.
-_SERVERS = frozenset({"gunicorn.http.wsgi", "wsgiref.util", FileWrapper.__module__})
+#: The modules of servers' own file wrappers, whose iteration is ``read`` and no more.
+SERVERS = frozenset({"gunicorn.http.wsgi", "wsgiref.util", FileWrapper.__module__})
 
 
 # -- what is below a response --------------------------------------------------------------------------------------
@@ -107,7 +107,7 @@ def _small_body(wrapper: Any, promised: int) -> bytes:
     A server's own wrapper gives what ``read`` does: one read does for two, of which the second finds the end.
     """
     body, module = b"", type(wrapper).__module__
-    if module in _SERVERS and _own.is_own(wrapper, module, "__iter__", "__next__"):
+    if module in SERVERS and _own.is_own(wrapper, module, "__iter__", "__next__"):
         body = bytes((wrapper.filelike.read(promised) or b"")[:promised])  # somebody's read may give more
     return body if len(body) == promised else body + b"".join(_promises.rest(wrapper, promised - len(body)))
 
@@ -129,7 +129,7 @@ class Response(ABC):
 
     @abstractmethod
     def head(self) -> bytes:
-        """The headers, to be sent with the body; nothing where they are sent, if only by this call."""
+        """The headers that are not sent yet. Nothing if they were sent before, or are by this call."""
 
     @abstractmethod
     def write(self, block: bytes) -> None:
@@ -137,7 +137,7 @@ class Response(ABC):
 
     @abstractmethod
     def write_raw(self, data: bytes, flags: int = 0) -> None:
-        """Send ``data`` as it is; with ``flags``, by the socket's own method."""
+        """Send headers or framing, which are no body to be counted; with ``flags`` by the socket's own method."""
 
     @abstractmethod
     def write_whole(self, block: bytes) -> None:
@@ -153,7 +153,10 @@ class Response(ABC):
 
     @abstractmethod
     def cut(self) -> None:
-        """End the connection after this response: its promise is not kept, and nothing else tells the client."""
+        """End the connection after this response, which is shorter than promised: nothing else tells the client.
+
+        Called before `write_whole`, which may have to say so in the headers, or after the last byte.
+        """
 
     def write_rest(self, block: bytes) -> None:
         """Send a block of the body whose framing is out already."""

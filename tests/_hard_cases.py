@@ -80,7 +80,7 @@ CASES = {
     # -- EAGAIN and blocking -------------------------------------------------------------------------------------
     "B1": Case(
         "EAGAIN of splice means that the source is empty or that the pipe is full.",
-        "The pipe is filled only when it is empty and emptied only when it is full: one cause.",
+        "Bytes that the pipe holds are delivered before it is filled: one cause.",
     ),
     "B2": Case(
         "A pipe is full when its slots are, not its bytes.", "No room is computed; any short count is accepted."

@@ -14,9 +14,9 @@ from .._config import config
 from .._ends.description import Kind, Sink, Source
 from .._kernel import errnos
 from .._movers import Mover
-from .._movers.copy_range import CopyRange, SpliceToFile
-from .._movers.sendfile import Sendfile, SpliceFile
-from .._movers.splice import Splice, SpliceCold
+from .._movers.copy_range import CopyRange, SpliceFileToFile
+from .._movers.sendfile import Sendfile, SpliceFileToPipe
+from .._movers.splice import SpliceColdFile, SpliceStream
 from .._movers.userspace import UserSpace
 from . import tally
 
@@ -44,11 +44,11 @@ def _table() -> dict[tuple[Kind, Kind], Route]:
         table[source, sink] = route
     for source, sink in product((Kind.STREAM, Kind.PIPE), _BELOW):
         reason = f"a {source.value} to a {sink.value}, through a pipe of our own"
-        table[source, sink] = Route((Splice, UserSpace), reason)
-    table[Kind.FILE, Kind.STREAM] = Route((Sendfile, SpliceCold, UserSpace), "a regular file to a stream socket")
-    table[Kind.FILE, Kind.NULL] = Route((Sendfile, SpliceCold, UserSpace), "a regular file to /dev/null")
-    table[Kind.FILE, Kind.PIPE] = Route((SpliceFile, SpliceCold, UserSpace), "a regular file to a pipe")
-    table[Kind.FILE, Kind.FILE] = Route((CopyRange, SpliceToFile, UserSpace), "between regular files")
+        table[source, sink] = Route((SpliceStream, UserSpace), reason)
+    table[Kind.FILE, Kind.STREAM] = Route((Sendfile, SpliceColdFile, UserSpace), "a regular file to a stream socket")
+    table[Kind.FILE, Kind.NULL] = Route((Sendfile, SpliceColdFile, UserSpace), "a regular file to /dev/null")
+    table[Kind.FILE, Kind.PIPE] = Route((SpliceFileToPipe, SpliceColdFile, UserSpace), "a regular file to a pipe")
+    table[Kind.FILE, Kind.FILE] = Route((CopyRange, SpliceFileToFile, UserSpace), "between regular files")
     return table
 
 
@@ -64,7 +64,7 @@ class Plan:
     reason
         Why this one.
     movers
-        What is tried in this order; each declines with clean hands or moves everything.
+        What is tried, in this order. One that declines leaves the rest to the next.
     refused
         Whether a fast path was there to be wished for and is not taken.
     """

@@ -1,7 +1,6 @@
-"""The loop.
+"""The loop: steps a mover, waits in the hub for an end that has answered EAGAIN, books bytes, and yields.
 
-The only loop of a copy, and the only place that books bytes, waits, and yields. It does not know what it moves, nor
-between what.
+No other loop of a copy waits for an end. It does not know what it moves, nor between what.
 """
 
 from __future__ import annotations

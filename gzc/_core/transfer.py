@@ -1,7 +1,7 @@
 """``Transfer``: plan, run, resume, reclaim, close.
 
-What changes in a copy is here, in the run's reader and writer, or in a mover; what ended went past is settled in one
-``finally``. The exception that interrupts a transfer stays the caller's.
+The state of a copy is in the ``Transfer``, in the run's reader and writer, and in the mover. ``_run_mover`` sets
+positions and counts in one ``finally``. The exception that interrupts a transfer stays the caller's.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ class Transfer(Interruptible):
         The ``Plan`` it runs.
     """
 
-    #: What went past of the description that the source gave, and what of it before the plan's run.
+    #: Bytes consumed of the description that ``source()`` gave; and how many of them when this plan was made.
     _consumed = _before = 0
-    #: -errno of the source, told once behind bytes that came first.
+    #: -errno of the source, which it reported once, after bytes that are to be delivered first.
     _refusal = 0
     _writer: Writer | None = None
 

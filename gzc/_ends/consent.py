@@ -5,7 +5,7 @@ them would be corruption. A type vouches for its objects, by registration or by 
 ``__gzc_sink__`` of its own, and the vouching holds only while nothing more derived overrides a method that
 matters. TLS, counters and decompressors drop out with no special case.
 
-This room decides, knows no concrete type, and never calls a method of the object.
+This module knows no concrete type and never calls a method of the object.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ class _Register(Generic[_E]):
     """What has been vouched for in one direction.
 
     refusal
-        The object that was refused last, and why: words for the caller that looked at it in order to describe another.
-        Were another thread to refuse one meanwhile, only the words would be wrong.
+        The object refused last, and why, for the text of an error or of a plan. Threads share it; a race between them
+        spoils only the text.
     """
 
     def __init__(self, direction: str, dunder: str) -> None:
@@ -73,7 +73,8 @@ class _Register(Generic[_E]):
             names = tuple(n for n in methods if of_class(cls, n) is not None)
         look = attrgetter(*names) if names else None
         pristine = look(cls) if look else ()
-        # gzc may have been loaded after a tracer; who registers a class, or gives it a dunder, knows how it is now.
+        # A tracer may have replaced methods of a known type before gzc was loaded. A class that is registered, or has a
+        # dunder, is taken as it is now.
         unknown = replaced_methods(cls, names) if asks else ()
         standing: tuple[object, ...] = pristine if len(names) > 1 else (pristine,) if names else ()
         below = [below_seam(method) for method in standing]  # seams of gzc's own come and go

@@ -3,7 +3,7 @@
 A description says what an end is; nobody changes it. A wrapper composes by returning a new one (``limited``,
 ``settling``, ``heading`` and so on) and never performs the copy itself: Go lets wrappers perform, and pays with types
 whose only purpose is to hide a method from the recursion. What changes in a copy belongs to the run: ``start`` gives it
-a ``Reader`` or a ``Writer``. An end over which a run keeps nothing is its own.
+a ``Reader`` or a ``Writer``. An end without state, such as a socket, returns itself.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ class Source(End):
     limit: int | None = None
     #: What hands out bytes that lie above the descriptor, the outermost first.
     heads: tuple[Callable[[int], bytes], ...] = ()
-    #: Through user space goes a limit of no more bytes than this.
+    #: A limit of at most so many bytes goes through user space.
     least: int = 0
     #: Whether the object's own ``read`` is to be asked where the bytes below end.
     asks_at_end: bool = False

@@ -199,8 +199,8 @@ class Offload:
     def call(self, inline: bool, call: Callable[..., Any], fds: tuple[int | Lender, ...], *args: Any) -> Any:
         """``call(*fds, *args)``, here when it cannot block or holds nobody up, else in the pool.
 
-        For a thread a file lends a duplicate of its descriptor; a number stays what it is, and the caller must see to
-        that, or mind what came of it.
+        A thread gets a dup(2) of a ``Lender``'s descriptor. A number is passed as it is: the caller must see to it that
+        nobody closes it meanwhile.
         """
         if not inline and not cannot_switch():
             lent = self.lent_by(*fds)
@@ -212,8 +212,8 @@ class Offload:
 
     def lent_by(self, *fds: int | Lender) -> list[int | Duplicate] | None:
         """What a thread may have of each; None if one lends nothing, and the hub must make the call."""
-        self.job = job = Job()  # to be interrupted while this is asked has moved nothing
-        job.result = 0
+        self.job = job = Job()
+        job.result = 0  # an interruption while the ends are asked has moved nothing
         lent: list[int | Duplicate] = []
         for fd in fds:
             one = fd if isinstance(fd, int) else fd.lend()

@@ -5,7 +5,7 @@ because an object that overrides ``read`` alone must not be bypassed. What else 
 ``fileno``, is believed when it refuses in plain words, and an exception says nothing (hard case R2); ``isinstance`` is
 not used, for it would ask a proxy for its ``__class__``.
 
-What such a method raises stays an exception, and this is the one place where a signal handler's is told from its own.
+What such a method raises stays an exception. `signals.moved_before` tells a signal handler's from the method's own.
 """
 
 from __future__ import annotations

@@ -13,8 +13,8 @@ class RunEnd:
 
     #: Whether ``wait`` works: its calls can answer EAGAIN and be made again.
     waitable: bool = False
-    #: Whether an EAGAIN is soon over, so that asking again at once is cheaper than to wait: not so where the other
-    #: side makes room, or gives, a little at a time.
+    #: Whether an EAGAIN is asked again at once, up to ``retries.SINK`` times, before it is waited for. False where the
+    #: other side makes room, or gives, a little at a time.
     retry_eagain: bool = False
 
     #: The descriptor, asked afresh each time: it is true until the next switch (hard cases O15, O16).

@@ -20,7 +20,8 @@ from .description import End, Kind, Sink, Source
 from .read_ahead import buffered
 from .run import Reader, RunEnd, Writer
 
-_NAMES = {AF_INET: "tcp socket", AF_INET6: "tcp socket", AF_UNIX: "unix stream socket"}
+#: The families whose stream sockets the kernel may move bytes of, and what they are called.
+STREAM_FAMILIES = {AF_INET: "tcp socket", AF_INET6: "tcp socket", AF_UNIX: "unix stream socket"}
 
 #: Bytes of a read through user space. For 128 KiB and more malloc asks the kernel for memory each time (M27).
 _READ = 64 * 1024
@@ -38,7 +39,7 @@ class _SocketEnd(RunEnd, End):
         return waiting.ready(self.fileno(), self.direction)
 
     def __str__(self) -> str:
-        return self.note or _NAMES.get(self.obj.family, self.kind.value)
+        return self.note or STREAM_FAMILIES.get(self.obj.family, self.kind.value)
 
 
 class StreamSource(_SocketEnd, Source, Reader):
@@ -84,20 +85,20 @@ class StreamSink(_SocketEnd, Sink, Writer):
         return syscalls.write(self.fileno(), data)
 
 
-#: Family and type of the sockets that are streams of the network. Compared as a whole, and not by bits: SEQPACKET is 5,
+#: Their family and type. Compared as a whole, and not by bits: SEQPACKET is 5,
 #: and 5 & SOCK_STREAM is true (hard cases D4, D5).
-_STREAMS = frozenset((family, SOCK_STREAM) for family in _NAMES)
+_STREAMS = frozenset((family, SOCK_STREAM) for family in STREAM_FAMILIES)
 
 
 def source_below(sock: gsocket.socket) -> StreamSource | None:
-    """Describe what ``sock`` receives, or None when it keeps records or is no socket of the network."""
+    """Describe what ``sock`` receives, or None when it keeps records or is of another family."""
     if sock.fileno() < 0:
         raise OSError(errno.EBADF, os.strerror(errno.EBADF))
     return StreamSource(sock) if waiting.family_and_type(sock) in _STREAMS else None
 
 
 def sink_below(sock: gsocket.socket) -> StreamSink | None:
-    """Describe what can be sent on ``sock``, or None when it keeps records or is no socket of the network."""
+    """Describe what can be sent on ``sock``, or None when it keeps records or is of another family."""
     if sock.fileno() < 0:
         raise OSError(errno.EBADF, os.strerror(errno.EBADF))
     return StreamSink(sock) if waiting.family_and_type(sock) in _STREAMS else None

@@ -60,8 +60,8 @@ def _forwards(method: Any, inner: object, cls: type) -> bool:
 def made_by(cls: type, method: Any, adder: Any = None) -> bool:
     """Whether the module of ``cls`` made ``method``, or that of ``adder``; C code is what it always was.
 
-    Who adds a dunder to somebody else's class knows its methods as they were written, and those that he has
-    added himself, not what a tracer has wrapped around them meanwhile.
+    A dunder that another module has added to the class vouches for methods of the class's own module and of the
+    adder's, and not for a tracer's around them.
     """
     method = getattr(method, "__func__", method)
     made_in = getattr(method, "__globals__", None)
@@ -80,7 +80,8 @@ def below_seam(method: Any) -> Any:
     return getattr(method, "__wrapped__", None) if made_in.partition(".")[0] == "gzc" else None
 
 
-#: What is asked, beside these, of the types that gzc knows itself: a wrapper says by its description what is below it.
+#: Names beside ``METHODS`` that are checked for the types in ``known_types``. A wrapper that describes itself says by
+#: its description what is below it.
 OF_KNOWN_TYPES = ("closed", "raw", "getbuffer", "getvalue")
 
 

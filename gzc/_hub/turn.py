@@ -67,9 +67,9 @@ def cannot_switch() -> bool:
 def enter(now: float) -> tuple[Turn | None, float]:
     """The turn of this thread's hub, and the deadline of a transfer that begins ``now``.
 
-    A deadline that is past: yield first, for a loop of short copies shares one turn. 0: ask for it before the first
-    step, which a greenlet that comes fresh makes at once. No turn where nobody can be given way to. The turn is kept on
-    the hub, so that both go together.
+    A deadline in the past: yield before the first step, for a loop of short copies shares one turn. 0.0: another
+    greenlet copied last, so ask ``Turn.over`` before the first step. None and 0.0: there is no hub, or this is the hub;
+    never yield. The turn is an attribute of the hub and goes with it.
     """
     hub: Any = get_hub_if_exists()
     me = gevent.getcurrent()

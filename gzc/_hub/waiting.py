@@ -1,4 +1,5 @@
-"""Waiting in the hub for an end, on its owner's watcher. This wing is the only home of gevent's private names."""
+"""Waiting in the hub for an end, on its owner's watcher. The private names of gevent's
+sockets and hub are used in this wing alone."""
 
 from __future__ import annotations
 

@@ -47,8 +47,8 @@ class Job:
     def run(self, call: Callable[..., Any], *args: Any) -> Any:
         """``call(*args)`` in a thread; other greenlets run meanwhile.
 
-        A call that takes longer than ``config.disk_grace`` seconds has its thread lent to it, so that it does
-        not stall the others. An interruption waits that long for a call that has begun. If that is over by
+        While a call takes longer than ``config.disk_grace`` seconds, the pool has one thread more, so that the call
+        does not stall the others. An interruption waits that long for a call that has begun. If that is over by
         then, ``result`` says what it did; if not, ``result`` is None and the thread is written off.
 
         :raises OSError: what ``call`` raised.

@@ -24,7 +24,8 @@ def is_locked(fd: int) -> bool:
     try:
         found = fcntl.fcntl(fd, _OFD_GETLK, _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0))
     except OSError as exc:
-        return answer(exc) > 0  # no: the file system refuses to set locks, too
+        answer(exc)  # raises what a signal handler has raised
+        return False  # the file system refuses to set locks, too
     kind, _, _, _, owner = _FLOCK.unpack(found)
     if kind == fcntl.F_UNLCK:
         return False
@@ -37,7 +38,8 @@ def _is_listed(fd: int) -> bool:
     try:
         listed = open("/proc/locks", encoding="ascii")  # noqa: SIM115
     except OSError as exc:
-        return answer(exc) < 0  # nobody can know
+        answer(exc)
+        return True  # nobody can know
     with listed:
         # 1: POSIX  ADVISORY  WRITE 4711 fe:00:12345 0 EOF; "->" stands before the kind of one that waits.
         rows = [row.split() for row in listed]

@@ -25,9 +25,9 @@ def moved_before(exc: BaseException, own: tuple[type[BaseException], ...] = OWN)
 def from_signal_handler(exc: BaseException) -> bool:
     """Whether a Python signal handler raised ``exc``, as the ``signal.alarm`` idiom does.
 
-    It is one that is set now, or has a frame among its arguments, as no other function does: one that has just put
-    another in its place is known by that. A handler in C leaves no trace. For what the kernel says, see
-    ``syscalls.answer``.
+    A frame of the traceback is a handler's if its code is that of an installed handler, or if one of its arguments is a
+    frame object: that finds a handler which has replaced itself. A handler in C has no frame and is not found. For what
+    the kernel answers, see ``syscalls.answer``.
     """
     handlers = {_code(signal.getsignal(number)) for number in signal.valid_signals()} - {None}
     step = exc.__traceback__

@@ -178,17 +178,18 @@ def byte_at(fd: int, offset: int) -> int:
 
 
 def is_cached(fd: int, offset: int, count: int) -> bool:
-    """Whether ``count`` bytes at ``offset`` are in the page cache: preadv2(2) with RWF_NOWAIT, 1 us a byte.
+    """Whether ``count`` bytes at ``offset`` are in the page cache: preadv2(2) with RWF_NOWAIT.
 
-    The first and the last one are asked for; 64 KiB are read ahead as a whole. A hole in between costs one read-ahead.
-    False also where the file system cannot tell (FUSE, NFS: EOPNOTSUPP).
+    The first and the last byte are asked for, 1 us each; 64 KiB are read ahead as a whole. A hole in between costs one
+    read-ahead. False also where the file system cannot tell (FUSE, NFS: EOPNOTSUPP).
     """
     try:
         _preadv(fd, (bytearray(1),), offset, _NOWAIT)
         if count > AHEAD:
             _preadv(fd, (bytearray(1),), offset + count - 1, _NOWAIT)
     except OSError as exc:
-        return answer(exc) > 0
+        answer(exc)  # raises what a signal handler has raised
+        return False
     return True
 
 

@@ -1,9 +1,9 @@
 """A pipe of gzc's own between two ends, and the pool of those that are idle.
 
-Through it every EAGAIN has one cause: it is filled only when it is empty, so the source is to blame, and emptied only
-when it is full, so the sink is. It is held only while bytes are in it; an idle connection has none. It reaches the pool
-only when its counts say that it is empty, and the next transfer when the kernel says so, too: what is left in it would
-be delivered to somebody else's client.
+A splice into an empty pipe answers EAGAIN because the source has no data; a splice out of a pipe that holds bytes,
+because the sink has no room. ``fill`` tops up a pipe that is not empty, and its EAGAIN is ignored. A transfer keeps a
+pipe only while it holds bytes; an idle connection has none. A pipe goes back to the pool when its counts say that it is
+empty, and to the next transfer when the kernel says so, too: a byte left in it would reach somebody else's client.
 """
 
 from __future__ import annotations

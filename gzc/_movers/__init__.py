@@ -4,7 +4,8 @@
 at end of file, -errno where ``blocked_on`` refuses. -EAGAIN means that the pump is to wait for ``blocked_on``, the one
 end that can be the cause. ``Declined`` means: not me, and my hands are clean.
 
-A mover has no loop, waits for nothing but its own call in the pool, and books no bytes.
+A mover has no loop, waits for nothing but its own call in the pool, and books no bytes. What a step has delivered is
+known when it returns: a call that completes later (MSG_ZEROCOPY, io_uring) has no place here.
 """
 
 from __future__ import annotations
@@ -44,16 +45,17 @@ class Mover(ABC):
 
     #: System calls made, or calls of an object's own methods.
     calls = 0
-    #: Set right before a call that moves bytes, cleared by the pump once the result is booked. What ends the run in
-    #: between has hidden the result, and ``moved_before`` is asked.
+    #: Set right before a call that moves bytes, cleared by the pump once the result is booked. If an exception comes in
+    #: between, the result is lost, and the transfer asks ``moved_before``.
     in_call = False
-    #: The end that was waited for since the last progress, which the pump clears, and how often before: an EAGAIN of it
-    #: now is suspect.
+    #: The end waited for since the last byte moved; the pump resets it. An EAGAIN of this end is suspect.
     waited_for: RunEnd | None = None
+    #: How often that end had been waited for before.
     _in_vain = 0
-    #: Set with what was delivered: the end that has answered EAGAIN behind it.
+    #: The end that answered EAGAIN in a step that had delivered bytes.
     blocked_after: RunEnd | None = None
-    #: An end's refusal that came behind bytes, -errno: told once, as ECONNRESET is, and to be told after them.
+    #: The end and -errno of an error in a step that had delivered bytes. The kernel reports it once (ECONNRESET), so
+    #: the next step answers it.
     behind: tuple[RunEnd, int] | None = None
     #: Set by the pump: whether the hub's budget is spent already. Each transfer still gets one short step in each loop
     #: iteration.

@@ -84,7 +84,7 @@ class CopyRange(FileToFile):
         return int(self.call(inline, syscalls.copy_file_range, (self.reader, self.writer), count, offset, where))
 
 
-class SpliceToFile(FileToFile):
+class SpliceFileToFile(FileToFile):
     """splice(2) through a pipe of gzc's own: at offsets, which sendfile(2) has not in its sink.
 
     Between two file systems it took the CPU of sendfile(2), and 0.78 of that of read(2) and write(2).

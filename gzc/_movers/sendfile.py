@@ -58,7 +58,7 @@ class Sendfile(_FromCache):
         return syscalls.sendfile(sink_fd, source_fd, offset, count)
 
 
-class SpliceFile(_FromCache):
+class SpliceFileToPipe(_FromCache):
     """splice(2), from a regular file into somebody else's pipe."""
 
     name = "splice"

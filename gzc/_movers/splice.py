@@ -1,8 +1,9 @@
 """splice(2) through a pipe of gzc's own: from a socket, a pipe or a file that is not cached.
 
 Two halves, each chosen once: what fills the pipe, and what empties it. On entry of a step the pipe may hold bytes that
-the sink refused before. It is filled only when it is empty and emptied only when it is full, so every EAGAIN has one
-cause; it is given back before the source is waited for; what it holds is never forgotten.
+the sink had no room for. A step that finds bytes delivers them; one that finds none fills the pipe first. So EAGAIN
+from filling is the source's, and from emptying the sink's. The pipe is given back before the source is waited for, and
+``close`` returns the bytes that it holds.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from .._kernel.transit_pipe import LEAST, TransitPipe
 from . import Declined, Mover
 
 
-class Splice(Offload, Mover):
+class SpliceStream(Offload, Mover):
     """From a socket or somebody else's pipe."""
 
     name = "splice"
@@ -51,7 +52,7 @@ class Splice(Offload, Mover):
         if self.behind is not None and (self.behind[0] is self.writer or pipe.bytes_in == told):
             (self.blocked_on, answer), self.behind = self.behind, None
             return self.refused(answer)
-        if pipe.bytes_in == told:
+        if not pipe.held:
             if self._relays and (moved := self._relay(pipe, left)):
                 return moved
             if pipe.bytes_in == told:
@@ -208,7 +209,7 @@ class Splice(Offload, Mover):
         return held
 
 
-class SpliceCold(Splice):
+class SpliceColdFile(SpliceStream):
     """From a regular file that has to be waited for: the pool fills the pipe, the hub empties it.
 
     So a thread never owns the sink, a file system that hangs takes no more than the pipe with it, and what was

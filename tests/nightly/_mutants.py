@@ -110,14 +110,14 @@ MUTANTS = (
     # -- ends that are none ------------------------------------------------------------------------------------------
     Mutant(
         "a 0 of splice is confirmed by a read (D1)",
-        "Splice._fill",
+        "SpliceStream._fill",
         "answer == 0 or (answer == syscalls.AGAIN and self.waited_for is self.reader and self.reader.ready())",
         "answer == syscalls.AGAIN and self.waited_for is self.reader and self.reader.ready()",
         *("pipes", "d1_urgent"),
     ),
     Mutant(
         "an EAGAIN of splice from a ready socket is confirmed by a read (D2)",
-        "Splice._fill",
+        "SpliceStream._fill",
         "answer == 0 or (answer == syscalls.AGAIN and self.waited_for is self.reader and self.reader.ready())",
         "answer == 0",
         *("pipes", "d2_urgent"),
@@ -131,7 +131,7 @@ MUTANTS = (
     ),
     Mutant(
         "a 0 of splice from a cold file is confirmed by a read (F4)",
-        "SpliceCold._fill",
+        "SpliceColdFile._fill",
         "answer == 0 and reader.has_byte_at(self._next)",
         "False",
         *("disk", "c1_f3_f4"),
@@ -167,7 +167,7 @@ MUTANTS = (
     ),
     Mutant(
         "what a thread read by a number that has changed hands is thrown away (G1)",
-        "SpliceCold._fill",
+        "SpliceColdFile._fill",
         "reader.still_has(fd)",
         "",
         *("disk", "closed_while_its_job_waits"),
@@ -175,7 +175,7 @@ MUTANTS = (
     # -- what is in a pipe -------------------------------------------------------------------------------------------
     Mutant(
         "what a pipe holds is taken out before it is given back (D7, D9)",
-        "Splice.close",
+        "SpliceStream.close",
         "held = pipe.drain()",
         "held = b''",
         *("pipes", "d7_ or d6_ or d9_the_sink"),
@@ -196,7 +196,7 @@ MUTANTS = (
     ),
     Mutant(
         "a pipe nobody is sure of does not get into the pool (D7)",
-        "Splice.close",
+        "SpliceStream.close",
         "exact",
         "True",
         *("machine", "d7_a_pipe"),
@@ -212,7 +212,7 @@ MUTANTS = (
     ),
     Mutant(
         "what came before a reset goes first (D13)",
-        "Splice._gather",
+        "SpliceStream._gather",
         "self.behind = self.reader, answer",
         "",
         *("pipes", "came_before_an_error"),
@@ -247,7 +247,7 @@ MUTANTS = (
     ),
     Mutant(
         "an error that comes behind bytes is told after them, once (D13)",
-        "Splice._relay",
+        "SpliceStream._relay",
         "self.behind = end, answer",
         "",
         *("scripted_kernel", "every_truth"),
@@ -404,7 +404,7 @@ MUTANTS = (
     ),
     Mutant(
         "what our pipe holds after a strike is asked of the pipe (M22)",
-        "Splice.moved_before",
+        "SpliceStream.moved_before",
         "held = syscalls.unread(pipe.reader)",
         "held = pipe.held",
         *("pipes interruption", "signal or storm or strike"),
