@@ -52,7 +52,7 @@ class SpliceStream(Offload, Mover):
         if self.behind is not None and (self.behind[0] is self.writer or pipe.bytes_in == told):
             (self.blocked_on, answer), self.behind = self.behind, None
             return self.refused(answer)
-        if not pipe.held:
+        if pipe.bytes_in == told:  # it is empty
             if self._relays and (moved := self._relay(pipe, left)):
                 return moved
             if pipe.bytes_in == told:

@@ -83,7 +83,10 @@ print(json.dumps(found))
 def test_few_calls_before_the_kernel_is_called(folder: Folder) -> None:
     found = {name: tuple(counts) for name, counts in json.loads(python(COPIES)).items()}
     folder.fresh("big", 200_000)
-    with Gunicorn("calls:app", folder.path, stock=False) as server, server.connect() as client:
+    with (
+        Gunicorn("calls:app", folder.path, stock=False, env={"GZC_HUB_BUDGET": "1"}) as server,
+        server.connect() as client,
+    ):
         counts = []
         for _ in range(6):  # the first one imports this and that
             assert len(client.get("/big").body) == 200_000

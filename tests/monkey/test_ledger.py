@@ -679,7 +679,6 @@ def test_the_catalogue_names_each_seam_and_each_target_once() -> None:
 #: Private names that are replaced without a function to ask whether it calls them.
 CALLED_BY_OTHERS = {
     "gevent.socket.socket._sendfile_use_sendfile": "CPython's tests call it, gevent does not",
-    "gevent._fileobjectposix.GreenFileDescriptorIO.readall": "io's C code calls it",
 }
 
 

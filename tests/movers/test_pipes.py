@@ -26,7 +26,7 @@ from gevent.fileobject import FileObjectPosix
 import gzc
 
 from .._ends import KIB, MIB, PATIENCE, After, Ends, at_rest, error, open_fds_unchanged, payload, python
-from .._inside import _hub, _pipe, _syscalls
+from .._inside import _hub, _pipe, _retries, _syscalls
 from .._pairs import HEAD, SINKS, SOURCES, Scripted, feeding_pipe, is_fifo, pipe_peer, pipes_open, raised
 
 CONTENT = payload(MIB + 3)
@@ -884,7 +884,7 @@ def test_a_relay_is_one_short_step_of_the_pump(ends: Ends, monkeypatch: pytest.M
     steps: list[int] = []
     assert gzc.copy(gzc.observe(given.obj, steps.append), taken.obj) == 1000
     assert sum(steps) == 1000
-    assert max(steps) <= _pipe.CALLS // 2
+    assert max(steps) <= _retries.RELAY // 2
     assert taken.content() == HEAD + CONTENT[:1000]
 
 

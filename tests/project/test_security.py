@@ -97,7 +97,10 @@ def test_absurd_ranges_cost_no_more_than_the_file(folder: Folder) -> None:
 def test_gzc_creates_no_file_of_its_own() -> None:
     """Nothing is left in temporary places, readable or not: who writes is who called."""
     found = []
-    for path in [*(ROOT / "gzc").rglob("*.py"), *(ROOT / "monkey").rglob("*.py")]:
+    rooms = [
+        path for path in (ROOT / "gzc").rglob("*.py") if not {"cli", "monkey"} & set(path.parts[len(ROOT.parts) :])
+    ]
+    for path in [*rooms, *(ROOT / "monkey").rglob("*.py")]:
         for node in ast.walk(ast.parse(path.read_text())):
             made = isinstance(node, ast.Attribute) and node.attr in ("mkstemp", "mkdtemp", "memfd_create", "O_CREAT")
             called = isinstance(node, ast.Call) and ast.unparse(node.func).startswith("tempfile.")
