@@ -37,7 +37,6 @@ class SpliceStream(Offload, Mover):
         self._reading = False
         self._tries = retries.SOURCE
         self._into_file = isinstance(writer, FileWriter)
-        self._empty = self._empty_into_file if self._into_file else self._empty_into_descriptor
         self._relays = not (self._into_file or isinstance(reader, FileReader))
 
     def step(self, left: float) -> int:
@@ -64,7 +63,7 @@ class SpliceStream(Offload, Mover):
         sink_fd = self.writer.fileno()
         self.calls += 1
         self.in_call = True
-        answer = self._empty(pipe, sink_fd)
+        answer = (self._empty_into_file if self._into_file else self._empty_into_descriptor)(pipe, sink_fd)
         if answer <= 0:
             return self.refused(answer)
         pipe.bytes_out += answer
