@@ -88,7 +88,7 @@ def code_of(row: Row, function: FunctionType) -> CodeType:
     )
     kept.__kwdefaults__ = function.__kwdefaults__
     replacement = row.make(kept)
-    code = _calling(kept, f"import sys; return sys.modules[{__name__!r}].REPLACED[{str(row)!r}]")
+    code = _calling(kept, f"__import__('sys').modules[{__name__!r}].REPLACED[{str(row)!r}]")
     same = _parameters(function.__code__) == _parameters(code) == _parameters(replacement.__code__)
     if not same or function.__code__.co_freevars:
         raise Unknown(f"{row}: the function has other parameters than the one written for it, or free variables")
@@ -104,10 +104,9 @@ def _calling(function: FunctionType, called: str) -> CodeType:
     ]
     arguments = ", ".join(_PASSED.get(one.kind, "{}").format(one.name) for one in parameters)
     made: dict[str, Any] = {}
-    source = f"def {function.__name__}{inspect.Signature(parameters)}: {called}({arguments})"
-    exec(compile(source, f"{__file__}: {function.__name__}", "exec"), made)
-    code: CodeType = made[function.__name__].__code__
-    return code
+    exec(compile(f"def made{inspect.Signature(parameters)}: return {called}({arguments})", __file__, "exec"), made)
+    code: CodeType = made["made"].__code__
+    return code.replace(co_name=function.__name__, co_firstlineno=_calling.__code__.co_firstlineno)
 
 
 def _parameters(code: CodeType) -> tuple[object, ...]:

@@ -15,9 +15,10 @@ from __future__ import annotations
 
 import io
 import socket
+import sys
 import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from types import GeneratorType
 from typing import Any
@@ -169,12 +170,12 @@ class Response(ABC):
 
 def send(response: Response, source: gzc.Source, promised: int) -> None:
     """Headers and ``promised`` bytes of the file: as one piece, or in chunks of no more than what every peer takes."""
-    head, left = response.head(), 0
+    head, left, blocks = response.head(), 0, _Blocks(response.result)
     if not response.chunked:
-        left = _deliver(response, head, source, promised)
+        left = _deliver(response, head, source, promised, blocks)
     else:
         for count in _promises.chunks(promised):
-            left = _deliver(response, head + response.chunk % count, source, count)
+            left = _deliver(response, head + response.chunk % count, source, count, blocks)
             if left:
                 break
             head, source = b"\r\n", source.after(count)
@@ -184,16 +185,40 @@ def send(response: Response, source: gzc.Source, promised: int) -> None:
         response.cut()
 
 
-def _deliver(response: Response, head: bytes, source: gzc.Source, count: int) -> int:
-    """``head`` and ``count`` bytes of the file, or what its iteration gives where that is refused; what is missing."""
-    left, moving = count, _fast_prefix.transfer(source, response.sock, count)
+class _Blocks:
+    """The blocks of a response, cut where a chunk ends: what a block has beyond that is the next chunk's."""
+
+    def __init__(self, result: Any) -> None:
+        self.begun = False
+        self._result, self._kept = result, b""
+
+    def take(self, left: int) -> Iterator[bytes]:
+        """Up to ``left`` bytes."""
+        if left > 0 and not self.begun:
+            self.begun = True
+            widen(self._result)
+            self._blocks = _promises.rest(self._result, sys.maxsize)
+        while left > 0 and (block := self._kept or next(self._blocks, b"")):
+            self._kept, block = block[left:], block[:left]
+            left -= len(block)
+            yield block
+
+
+def _deliver(response: Response, head: bytes, source: gzc.Source, count: int, blocks: _Blocks) -> int:
+    """``head`` and ``count`` bytes of the file, or what its iteration gives where that is refused; what is missing.
+
+    Iteration goes on from where a transfer has left the file, and never the other way round.
+    """
+    left, moving = count, None if blocks.begun else _fast_prefix.attempt(source, response.sock, count)
+    if moving is not None and moving.plan.sink.kind is not gzc.Kind.STREAM:  # TLS, or somebody's own socket
+        _fast_prefix.step_aside(moving)
+        moving = None
     if moving is not None:
         move(response, head, moving)
         left -= moving.moved
-    elif head:  # TLS, or somebody's own socket
+    elif head:
         response.write_raw(head)
-    widen(response.result)
-    for block in _promises.rest(response.result, left):  # claimed by somebody, or shorter than it was
+    for block in blocks.take(left):  # also of a file that is claimed by somebody, or shorter than it was
         response.write_rest(block)
         left -= len(block)
     return left

@@ -138,7 +138,10 @@ class _Response(_send_file.Response):
         self.response.write(block)
 
     def write_raw(self, data: bytes, flags: int = 0) -> None:
-        self.sock.sendall(data, flags)
+        if flags:
+            self.sock.sendall(data, flags)
+        else:
+            self.sock.sendall(data)  # somebody's own socket may take no flags
 
     def write_whole(self, block: bytes) -> None:
         self.go_back()  # before the answer is out: whatever a ``seek`` does then, it is complete

@@ -4,6 +4,7 @@ Rules: toy modules made for the test, in `sys.modules` only while it runs.
 """
 
 import inspect
+import linecache
 import sys
 import types
 from typing import Any
@@ -19,6 +20,7 @@ def function(count, *, more=2):
     """Its words."""
     return ("function", count, more, OWN)
 def clone(): return ("made", function(0))
+def odd(sys, /, *rest, count=1, **more): return (sys, rest, count, more)
 def outer():
     cell = 1
     def closed(count): return (cell, count)
@@ -76,6 +78,22 @@ def test_the_function_stays_and_undo_restores_the_very_code(module: Any) -> None
         assert one not in ledger
         assert early.__code__ is code
         assert vars(module) == before
+
+
+def test_every_kind_of_parameter_is_passed_on(module: Any) -> None:
+    def swap(original: Any) -> Any:
+        def odd(sys, /, *rest, count=1, **more):  # type: ignore[no-untyped-def]
+            return ("gzc", *original(sys, *rest, count=count, **more))
+
+        return odd
+
+    ledger, one = Ledger(), row("odd.__code__", swap)
+    ledger.apply(one)
+    assert module.odd(1, 2, 3, count=4, five=6) == ("gzc", 1, (2, 3), 4, {"five": 6})
+    assert module.odd.__code__.co_name == "odd"
+    assert linecache.getline(module.odd.__code__.co_filename, module.odd.__code__.co_firstlineno)
+    ledger.undo(one)
+    assert module.odd(1) == (1, (), 1, {})
 
 
 def test_a_method_of_a_class(module: Any) -> None:

@@ -316,15 +316,25 @@ Application = Callable[[dict[str, Any], Callable[..., Any]], Any]
 class Server:
     """A pywsgi server in this process, and one client connection."""
 
-    def __init__(self, app: Application, handler: type = pywsgi.WSGIHandler, **options: Any) -> None:
+    def __init__(
+        self, app: Application, handler: type = pywsgi.WSGIHandler, certificates: Any = None, **options: Any
+    ) -> None:
         self.lines: list[str] = []
         self.errors = io.StringIO()
+        if certificates is not None:
+            _, (_, certificate, _, key) = certificates
+            options["ssl_context"] = gssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            options["ssl_context"].load_cert_chain(certificate, key)
         self.wsgi = pywsgi.WSGIServer(
             ("127.0.0.1", 0), app, log=self, error_log=self.errors, handler_class=handler, **options
         )
         self.wsgi.start()
         self.client = gsocket.create_connection(("127.0.0.1", self.wsgi.server_port))
         self.client.settimeout(PATIENCE)
+        if certificates is not None:
+            context = gssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+            self.client = context.wrap_socket(self.client)
 
     def write(self, line: str) -> None:
         self.lines.append(line)
@@ -974,6 +984,96 @@ def test_gunicorn_leaves_a_file_where_it_was_if_it_has_a_descriptor(ends: Ends, 
         response.sock.close()
         assert peer.all().partition(b"\r\n\r\n")[2] == content
         assert file.tell() == at
+
+
+# --- chunks of a file that cannot go below ---
+
+
+class Plain:
+    """Somebody's own socket around ``sock``, whose ``sendall`` takes the data alone."""
+
+    def __init__(self, sock: Any) -> None:
+        self._sock = sock
+
+    def sendall(self, data: bytes) -> None:
+        self._sock.sendall(data)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sock, name)
+
+
+@pytest.fixture
+def without_sendfile(ends: Ends, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Callable[[Any], Any]]:
+    """By some way that keeps sendfile(2) from a response, what is to be done with its file."""
+
+    def set_up(way: str) -> Callable[[Any], Any]:
+        if way == "disabled":
+            monkeypatch.setattr(gzc.config, "disable", {"sendfile", "splice"})
+        elif way == "traced":
+            real = gsocket.socket.send
+
+            def send(self: Any, *args: Any, **options: Any) -> int:
+                return real(self, *args, **options)
+
+            monkeypatch.setattr(gsocket.socket, "send", send)
+        return claim if way == "claimed" else lambda file: file
+
+    def claim(file: Any) -> Any:
+        token, source = object(), gzc.source(file)
+        _claims.take(token, source)
+
+        class Claim:
+            def close(self) -> None:
+                _claims.release(token, source)
+
+        ends.keep(Claim())
+        return file
+
+    return set_up
+
+
+@pytest.mark.parametrize("block", [8192, 100_000])
+@pytest.mark.parametrize("size", [20_000, 307_200, MIB + 3])
+@pytest.mark.parametrize("way", ["free", "disabled", "traced", "claimed", "own socket"])
+def test_chunks_of_gunicorns_have_every_byte(
+    ends: Ends, without_sendfile: Any, way: str, size: int, block: int
+) -> None:
+    """A block that was read for one chunk and is longer goes on in the next."""
+    content = payload(size)
+    here, there = ends.tcp()
+    peer, file = ends.reading(there), without_sendfile(way)(ends.file(content))
+    response = gunicorn.Response(_Request(), Plain(here) if way == "own socket" else here, Config())
+    response.start_response("200 OK", [])
+    with gzc.trace() as trace:
+        assert response.sendfile(gunicorn.FileWrapper(file, block)) is True
+    assert not response.should_close()
+    response.close()
+    assert response.sent == size
+    here.close()
+    head, _, body = peer.all().partition(b"\r\n\r\n")
+    assert b"chunked" in head
+    assert b"".join(unchunked(body)) == content
+    moved = sum(trace.bytes.values())
+    assert moved == (size if way in ("free", "disabled") else 0), "what gzc can move in the kernel or not, it moves"
+
+
+@pytest.mark.parametrize("size", [20_000, 307_200, MIB + 3])
+@pytest.mark.parametrize("way", ["free", "disabled", "traced", "claimed", "tls"])
+def test_chunks_of_pywsgis_have_every_byte(
+    ends: Ends, without_sendfile: Any, way: str, size: int, certificates: tuple[ssl.SSLContext, list[str]]
+) -> None:
+    """The application has written before, so that the file that follows goes in chunks."""
+    content = payload(size)
+    path, prepare = ends.path(content), without_sendfile(way)
+
+    def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
+        start_response("200 OK", [("Connection", "close")])(b"before")
+        return environ["wsgi.file_wrapper"](prepare(path.open("rb")), 8192)
+
+    server = ends.keep(Server(app, certificates=certificates if way == "tls" else None))
+    server.ask()
+    _, body = server.answer()
+    assert b"".join(unchunked(body)) == b"before" + content
 
 
 class Proxy:

@@ -467,6 +467,13 @@ MUTANTS = (
         *("wire_sizes", "framing"),
     ),
     Mutant(
+        "what a block has beyond a chunk is the next chunk's",
+        "_Blocks.take",
+        "self._kept, block = (block[left:], block[:left])",
+        "block = block[:left]",
+        *("wsgi_seams", "every_byte"),
+    ),
+    Mutant(
         "what an application writes between two blocks counts (R1)",
         "pywsgi._left.left",
         "max(0, end - int(handler.response_length))",
