@@ -136,6 +136,8 @@ def finished(command: list[str | Path], env: dict[str, str] | None = None, cwd: 
     return done.stdout
 
 
+ROOT = Path(__file__).resolve().parents[1]
+
 INSIDE = """
 import sys
 from gevent import monkey
@@ -158,9 +160,9 @@ def patched(test: Callable[..., None]) -> Callable[..., None]:
 
     @wraps(test)
     def outside(**arguments: Any) -> None:
-        here = Path(inspect.getfile(test))
-        module = f"{here.parent.name}.{here.stem}"
-        whole = [str(here.parent.parent), module, test.__name__, json.dumps(arguments)]
+        here = Path(inspect.getfile(test)).with_suffix("")
+        module = ".".join(here.relative_to(ROOT).parts)
+        whole = [str(ROOT), module, test.__name__, json.dumps(arguments)]
         finished([sys.executable, "-c", INSIDE, *whole])
 
     outside.inside = test  # type: ignore[attr-defined]

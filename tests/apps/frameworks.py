@@ -113,7 +113,7 @@ def wrapped_scope(environ: Environ, start_response: StartResponse) -> Iterable[b
 
 
 def stats(_environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-    moved = sys.modules["gzc"].stats()["bytes"] if "patched" in vars(sys.modules.get("gzc", sys)) else {}
+    moved = sys.modules["gzc"].stats()["bytes"] if "copy" in vars(sys.modules.get("gzc", sys)) else {}
     body = json.dumps({"pid": os.getpid(), "bytes": moved}).encode()
     start_response("200 OK", [("Content-Type", "application/json"), ("Content-Length", str(len(body)))])
     return [body]

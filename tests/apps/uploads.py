@@ -57,7 +57,7 @@ def watched() -> Iterator[dict[str, int]]:
 
 def copied(body: Any, file: Any, query: Query) -> None:
     if WITH_GZC:
-        from _inside import _seam
+        from _inside import _fast_prefix
 
         import gzc
 
@@ -68,7 +68,7 @@ def copied(body: Any, file: Any, query: Query) -> None:
             last["plan"] = gzc.explain(body, file).mechanism
             return
         if "shutil" not in gzc.patched():  # else it is copyfileobj itself that does this
-            _seam.prefix(body, file)
+            _fast_prefix.prefix(body, file)
     if query.get("how") != "explain":
         shutil.copyfileobj(body, file)
 

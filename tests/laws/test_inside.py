@@ -24,6 +24,19 @@ def test_no_test_names_a_private_module() -> None:
     assert named == set()
 
 
+def test_every_name_that_is_imported_has_a_home() -> None:
+    """Also in the applications of servers, where a wrong one is an error of a request."""
+    importing = re.compile(r"\bfrom (?:\.*_)?inside import (\(?)([\w, \n]+)")
+    lost = {
+        (path.name, name)
+        for path in TESTS.rglob("*.py")
+        for opened, names in importing.findall(path.read_text(encoding="utf-8"))
+        for name in re.findall(r"\w+", names if opened else names.partition("\n")[0])
+        if name not in {*_inside.HOMES, *vars(_inside)}
+    }
+    assert lost == set()
+
+
 @pytest.mark.parametrize("name", _inside.HOMES)
 def test_what_is_inside_is_there_and_used(name: str) -> None:
     getattr(_inside, name)
