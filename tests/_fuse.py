@@ -5,8 +5,9 @@ that it also counts who opens and flushes, which the kernel does not ask of it o
 ``read-slow`` answers each read after half a second, ``read-ticks`` after TICKS more bytes on standard input, and
 ``read-hang`` after a minute; ``write-...`` each write; ``size-zero`` says 0 bytes and has SIZE, ``size-big`` says
 twice SIZE, ``read-EIO`` (any errno) fails beyond the first MiB, ``read-short`` gives 1000 bytes at a time. A name with
-``new`` in it does not exist before it is created; ``large`` has LARGE bytes; ``misbehaved`` says how often one did so
-far, ``calls`` how often each file was opened and flushed; all others hold ``content()``.
+``new`` in it does not exist before it is created; one with ``stream`` cannot seek; ``large`` has LARGE bytes;
+``misbehaved`` says how often one did so far, ``calls`` how often each file was opened and flushed; all others hold
+``content()``.
 
 Nothing of gzc in here; it is the kernel's view that is being misbehaved with.
 """
@@ -128,9 +129,18 @@ def main(mountpoint: str, *options: str) -> None:
             calls[f"flush {path}"] += 1
             return 0
 
+    class Opening(mfusepy.FUSE):  # type: ignore[misc]
+        def open(self, path: bytes, fip: Any) -> int:
+            fip.contents.nonseekable = b"stream" in path
+            return int(super().open(path, fip))
+
+        def create(self, path: bytes, mode: int, fip: Any) -> int:
+            fip.contents.nonseekable = b"stream" in path
+            return int(super().create(path, mode, fip))
+
     threading.Thread(target=listen, daemon=True).start()
     served = Counting if "calls" in options else Misbehaving
-    mfusepy.FUSE(served(), mountpoint, foreground=True, direct_io=True, nothreads=False)
+    Opening(served(), mountpoint, foreground=True, direct_io=True, nothreads=False)
 
 
 if __name__ == "__main__":

@@ -70,7 +70,7 @@ class End:
         return new
 
     def settling(self: _E, settler: Callable[[int], None]) -> _E:
-        """A description that also tells ``settler`` how many bytes went past, once a run."""
+        """A description that also tells ``settler`` how many bytes went past since it was told last."""
         return self._with(settlers=(*self.settlers, settler))
 
     def observing(self: _E, observer: Callable[[int], None]) -> _E:

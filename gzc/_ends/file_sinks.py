@@ -1,8 +1,4 @@
-"""Regular files and devices to write.
-
-The position of a file may be shared, with children and with other writers to the same object: so the place of each
-piece is taken from it before the piece is written.
-"""
+"""Regular files and devices to write: a position may be shared, so each piece's place is taken from it first."""
 
 from __future__ import annotations
 
@@ -14,6 +10,7 @@ from typing import Any
 
 from .._kernel import storage as storages
 from .._kernel import syscalls
+from .._kernel.signals import from_signal_handler
 from .._kernel.storage import NEVER_WAITS, SLOW, Storage
 from .description import Kind, Sink
 from .fifos import FifoSink
@@ -149,7 +146,7 @@ class AppendWriter(FileWriter):
 
 
 class OwnSink(Sink, Writer):
-    """A device, ``/dev/null`` or a file opened with O_DIRECT, written by the object's own ``write``."""
+    """A device, ``/dev/null``, a file opened with O_DIRECT or one that cannot seek, written by its own ``write``."""
 
     buffered = True
     obj: Any
@@ -195,4 +192,11 @@ def sink_below(file: Any) -> Sink:
     below = storages.storage(file.fileno())
     if below is Storage.VIRTUAL:
         return OwnSink(file, Kind.OPAQUE, "file of procfs, sysfs or their kin")
+    try:
+        if below in SLOW:
+            file.tell()
+    except OSError as exc:  # a FUSE file opened as a stream cannot tell
+        if from_signal_handler(exc):
+            raise
+        return OwnSink(file, Kind.OPAQUE, "file that cannot seek")
     return (AppendSink if flags & os.O_APPEND else FileSink)(file, status, below)

@@ -1,5 +1,4 @@
-"""Waiting in the hub for an end, on its owner's watcher. The private names of gevent's
-sockets and hub are used in this wing alone."""
+"""Waiting in the hub for an end, on its owner's watcher: gevent's private names are used in this wing alone."""
 
 from __future__ import annotations
 

@@ -4,8 +4,7 @@
 at end of file, -errno where ``blocked_on`` refuses. -EAGAIN means that the pump is to wait for ``blocked_on``, the one
 end that can be the cause. ``Declined`` means: not me, and my hands are clean.
 
-A mover has no loop, waits for nothing but its own call in the pool, and books no bytes. What a step has delivered is
-known when it returns: a call that completes later (MSG_ZEROCOPY, io_uring) has no place here.
+A mover has no loop, waits for nothing but its own call in the pool, and books no bytes.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """splice(2) through a pipe of gzc's own: from a socket, a pipe or a file that is not cached.
 
 Two halves, each chosen once: what fills the pipe, and what empties it. On entry of a step the pipe may hold bytes that
-the sink had no room for. A step that finds bytes delivers them; one that finds none fills the pipe first. So EAGAIN
-from filling is the source's, and from emptying the sink's. The pipe is given back before the source is waited for, and
-``close`` returns the bytes that it holds.
+the sink had no room for. A step that finds none fills the pipe first, so EAGAIN from filling is the source's, and from
+emptying the sink's. The pipe is given back before the source is waited for; ``close`` returns the bytes that it holds.
 """
 
 from __future__ import annotations

@@ -178,6 +178,29 @@ def test_slow_to_slow_and_others_go_on_meanwhile(ends: Ends, fuse: Path) -> None
     assert path.read_bytes() == CONTENT[:70_001]
 
 
+@pytest.mark.parametrize("mode", ["wb", "ab"])
+@pytest.mark.parametrize("buffering", [-1, 0])
+@pytest.mark.parametrize("source", ["file", "unix", "stream"])
+def test_a_file_that_cannot_seek_takes_and_gives_every_byte(
+    ends: Ends, fuse: Path, source: str, buffering: int, mode: str
+) -> None:
+    """FUSE's FOPEN_NONSEEKABLE: no place in it can be taken before anything is written, nor is there a position."""
+    path = fuse / f"new stream {next(_numbers)}"
+    if source == "file":
+        given: Any = ends.file(CONTENT)
+    elif source == "unix":
+        given, there = ends.unix()
+        ends.feeding(there, CONTENT)
+    else:
+        given = ends.keep((fuse / "a stream").open("rb", 0))
+    with path.open(mode, buffering) as sink:
+        with pytest.raises(OSError, match="Illegal seek"):
+            os.lseek(sink.fileno(), 0, os.SEEK_CUR)
+        assert gzc.explain(given, sink).mechanism == "userspace"
+        assert gzc.copy(given, sink) == len(CONTENT)
+    assert path.read_bytes() == CONTENT
+
+
 # -- hung --------------------------------------------------------------------------------------------------
 
 
