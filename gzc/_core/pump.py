@@ -56,24 +56,21 @@ def pump(mover: Mover, left: float, tally: Tally, observers: Sequence[Callable[[
                 if observers:
                     tell(observers, moved)
                     _still_here(born)
-                if mover.blocked_after is None:
-                    if left > 0 and budget is not None and (now := monotonic()) >= deadline:
-                        if budget.over(now):
-                            yield_to_loop()
-                            _still_here(born)
-                        deadline = 0.0
-                    continue
-                mover.blocked_on, mover.blocked_after = mover.blocked_after, None
-            else:
-                mover.in_call = False
-                if moved == 0:
-                    return
-                if moved != syscalls.AGAIN or not mover.blocked_on.waitable:
-                    tally.refused = True
-                    raise OSError(-moved, os.strerror(-moved))
-                if tries > 0 and mover.blocked_on.retry_eagain:
-                    tries -= 1
-                    continue
+                if left > 0 and budget is not None and (now := monotonic()) >= deadline:
+                    if budget.over(now):
+                        yield_to_loop()
+                        _still_here(born)
+                    deadline = 0.0
+                continue
+            mover.in_call = False
+            if moved == 0:
+                return
+            if moved != syscalls.AGAIN or not mover.blocked_on.waitable:
+                tally.refused = True
+                raise OSError(-moved, os.strerror(-moved))
+            if tries > 0 and mover.blocked_on.retry_eagain:
+                tries -= 1
+                continue
             if again > retries.SINK_LEAST:
                 again = max(again // 2, retries.SINK_LEAST)
             tally.waits += 1

@@ -164,18 +164,19 @@ class Transfer(Interruptible):
         if source.limit is not None:
             left = min(left, source.limit - (self._consumed - self._before if source is self.plan.source else 0))
         count = Tally(mover, source, sink, left)
-        late, declined = 0, False
+        late = 0
         self._settled = False  # a signal handler may interrupt the ``finally``, too
         try:
             if isinstance(reader, FileReader) and isinstance(writer, FileWriter):
                 self._reserve(left, reader, writer)
             pump(mover, left, count, self._observers)
+        except Declined:
+            mover.in_call = False
+            raise
         except BaseException as exc:
-            if isinstance(exc, Declined):
-                declined, mover.in_call = True, False
-            elif mover.in_call:
+            if mover.in_call:
                 late = self._book_late(mover, exc, count)
-            if mover.blocked_on is reader and not declined:
+            if mover.blocked_on is reader:
                 source.translate(exc)
             raise
         finally:
@@ -186,14 +187,13 @@ class Transfer(Interruptible):
             held = mover.close(not mover.in_call)
             if held and not reader.rewindable:
                 self._held = Cursor(held)
-            if mover.behind is not None and mover.behind[0] is reader and -mover.behind[1] not in mover.declines:
-                self._refusal = mover.behind[1]
+            if mover.behind and -mover.behind not in mover.declines:
+                self._refusal = mover.behind
             if claims.generation == self._born:  # the position is shared with the parent, and the parent's to set
                 self._settle(source, reader, writer, count.moved)
             self._settled = True
             if late:  # positions are set: an observer may give up the turn
-                # If no mover takes over, the caller's exception is propagating; an observer's must not replace it.
-                with contextlib.nullcontext() if declined else contextlib.suppress(Exception):
+                with contextlib.suppress(Exception):  # the caller's is propagating: an observer's must not replace it
                     tell(self._observers, late)
 
     def _settle(self, source: Source, reader: Reader, writer: Writer, moved: int) -> None:

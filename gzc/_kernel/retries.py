@@ -10,9 +10,6 @@ SINK, SINK_LEAST = 12, 2
 #: brought nothing halves the next.
 SOURCE = 20
 
-#: Calls of one step from a socket to a socket: what the pump spends on a step, 3 us, is then below a tenth of them.
-RELAY = 32
-
 #: EAGAINs in a row from an end that was found ready. It may fill up again between the two questions, so one proves
 #: nothing; a file system that answers EAGAIN itself (GPFS, FUSE; cpython#87909) does so every time and would spin for
 #: ever (hard case B10).

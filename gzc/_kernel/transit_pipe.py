@@ -13,7 +13,7 @@ from collections.abc import Callable
 from weakref import WeakSet
 
 from .._config import config
-from . import retries, syscalls
+from . import syscalls
 
 #: Below this a pipe moves less per call than a buffer: the kernel hands out pipes of two pages once the
 #: user's share is used up (pipe-user-pages-soft).
@@ -37,7 +37,7 @@ class TransitPipe:
     def __init__(self) -> None:
         self.reader = self.writer = -1
         self.bytes_in = self.bytes_out = 0
-        #: How many system calls ``relay`` and ``fill`` have made.
+        #: How many system calls ``fill`` has made.
         self.calls = 0
         #: A token of the transfer that had it last.
         self.user: object = None
@@ -53,25 +53,6 @@ class TransitPipe:
     def held(self) -> int:
         """Bytes in it."""
         return self.bytes_in - self.bytes_out
-
-    def relay(self, source_fd: int, sink_fd: int, most: int) -> int:
-        """Move up to ``most`` bytes from one descriptor to the other, in as many calls as go without waiting.
-
-        What sendfile(2) would be, were there one between sockets. Returns the last call's answer: 0 at the end or at
-        urgent data, -errno of the sink's if the pipe holds bytes and else of the source's. ``bytes_out`` says how far
-        it came.
-        """
-        splice = syscalls.splice
-        end, last = self.bytes_out + most, self.calls + retries.RELAY
-        moved = 1
-        while self.bytes_out < end and self.calls < last and moved > 0:
-            self.calls += 1
-            if self.bytes_in > self.bytes_out:
-                if (moved := splice(self.reader, sink_fd, self.bytes_in - self.bytes_out)) > 0:
-                    self.bytes_out += moved
-            elif (moved := splice(source_fd, self.writer, end - self.bytes_out)) > 0:
-                self.bytes_in += moved
-        return moved
 
     def fill(self, source_fd: int, most: int, tries: int) -> int:
         """Fill it up to ``most`` bytes, until EAGAIN has come ``tries`` times; the last call's answer."""

@@ -51,11 +51,9 @@ class Mover(ABC):
     waited_for: RunEnd | None = None
     #: How often that end had been waited for before.
     _in_vain = 0
-    #: The end that answered EAGAIN in a step that had delivered bytes.
-    blocked_after: RunEnd | None = None
-    #: The end and -errno of an error in a step that had delivered bytes. The kernel reports it once (ECONNRESET), so
-    #: the next step answers it.
-    behind: tuple[RunEnd, int] | None = None
+    #: -errno of the source in a step that delivers bytes. The kernel reports it once (ECONNRESET), so a step after
+    #: those bytes answers it.
+    behind = 0
     #: Set by the pump: whether the hub's budget is spent already. Each transfer still gets one short step in each loop
     #: iteration.
     over_budget = False

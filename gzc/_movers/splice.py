@@ -36,7 +36,6 @@ class SpliceStream(Offload, Mover):
         self._reading = False
         self._tries = retries.SOURCE
         self._into_file = isinstance(writer, FileWriter)
-        self._relays = not (self._into_file or isinstance(reader, FileReader))
 
     def step(self, left: float) -> int:
         pipe = self._pipe
@@ -47,17 +46,14 @@ class SpliceStream(Offload, Mover):
                 raise Declined(*exc.args) from None
         told = self._told = pipe.bytes_out
         self.job = None
-        if self.behind is not None and (self.behind[0] is self.writer or pipe.bytes_in == told):
-            (self.blocked_on, answer), self.behind = self.behind, None
-            return self.refused(answer)
         if pipe.bytes_in == told:  # it is empty
-            if self._relays and (moved := self._relay(pipe, left)):
-                return moved
-            if pipe.bytes_in == told:
-                self.blocked_on = self.reader
+            self.blocked_on = self.reader
+            if self.behind:
+                answer, self.behind = self.behind, 0
+            else:
                 answer = self._fill(pipe, left)
-                if answer <= 0:
-                    return answer if answer == syscalls.AGAIN else self.refused(answer) if answer else 0
+            if answer <= 0:
+                return answer if answer in (0, syscalls.AGAIN) else self.refused(answer)
         self.blocked_on = self.writer
         sink_fd = self.writer.fileno()
         self.calls += 1
@@ -67,33 +63,6 @@ class SpliceStream(Offload, Mover):
             return self.refused(answer)
         pipe.bytes_out += answer
         return answer
-
-    # -- from descriptor to descriptor ---------------------------------------------------------------------------------
-
-    def _relay(self, pipe: TransitPipe, left: float) -> int:
-        """Splice both halves until one would block: bytes delivered, or -errno.
-
-        0 if that was the source's end, or a first EAGAIN: ``_fill`` and ``_empty`` examine them again.
-        """
-        told, calls = pipe.bytes_out, pipe.calls
-        self.blocked_on = self.reader
-        source_fd = self.reader.fileno()
-        self.blocked_on = self.writer
-        sink_fd = self.writer.fileno()
-        self.in_call = True
-        answer = pipe.relay(source_fd, sink_fd, pipe.capacity if left >= pipe.capacity else int(left))
-        self.calls += pipe.calls - calls
-        moved = pipe.bytes_out - told
-        if answer < 0:
-            end = self.writer if pipe.held else self.reader
-            if answer == syscalls.AGAIN:
-                self.blocked_after = end if moved else None
-            elif moved:
-                self.behind = end, answer
-            else:
-                self.blocked_on = end
-                return self.refused(answer)
-        return moved
 
     # -- the half that fills -------------------------------------------------------------------------------------------
 
@@ -129,7 +98,7 @@ class SpliceStream(Offload, Mover):
         before, calls = pipe.held, pipe.calls
         answer = pipe.fill(source_fd, ask, self._tries)
         if answer < 0 and answer != syscalls.AGAIN:
-            self.behind = self.reader, answer
+            self.behind = answer
         self.calls += pipe.calls - calls
         self._tries = retries.SOURCE if pipe.held > before else max(self._tries // 2, 1)
 

@@ -17,10 +17,6 @@ BIG = 64 * 1024
 WAIT = "wait"
 
 
-class Stalled(int):
-    """So many bytes moved, and EAGAIN behind them."""
-
-
 class _End(Reader, Writer):
     """Writes down each wait among the calls."""
 
@@ -50,7 +46,6 @@ class _Script(Mover):
         self.blocked_on = self.reader if step == SOURCE else self.writer
         if step in (SOURCE, SINK):
             return -errno.EAGAIN
-        self.blocked_after = self.reader if isinstance(step, Stalled) else None
         return int(step)
 
 
@@ -95,16 +90,6 @@ def test_a_source_is_never_tried_again() -> None:
     """Small pieces have to gather: asked for at once, each would cost a call or two of its own."""
     assert _play(BIG, SOURCE, BIG) == [BIG, SOURCE, WAIT, BIG]
     assert _play(SOURCE, BIG) == [SOURCE, WAIT, BIG]
-
-
-def test_an_eagain_behind_what_a_step_moved_is_waited_for_without_another_call() -> None:
-    told: list[int] = []
-    mover = _Script([Stalled(7), BIG, Stalled(5), SOURCE, BIG])
-    tally = _stats.Tally(mover, gzc.Source(None), gzc.Sink(None))
-    _pump.pump(mover, float("inf"), tally, [told.append])
-    assert mover.log == [7, WAIT, BIG, 5, WAIT, SOURCE, WAIT, BIG, 0]
-    assert told == [7, BIG, 5, BIG]
-    assert (tally.moved, tally.waits) == (sum(told), 3)
 
 
 def test_every_observer_hears_whatever_another_one_raises() -> None:

@@ -247,8 +247,8 @@ MUTANTS = (
     ),
     Mutant(
         "an error that comes behind bytes is told after them, once (D13)",
-        "SpliceStream._relay",
-        "self.behind = end, answer",
+        "SpliceStream._gather",
+        "self.behind = answer",
         "",
         *("scripted_kernel", "every_truth"),
     ),
