@@ -102,7 +102,6 @@ class FileWriter(FileRunEnd, Writer):
 
     def _write(self, call: Callable[..., int], piece: memoryview, *where: int) -> int:
         """``call`` with a view of its own: a thread's frames may keep it for longer, and memory from growing."""
-        self.job = None
         try:
             if self.write_may_stay_in_hub(len(piece)):
                 return call(self.fileno(), piece, *where)

@@ -53,6 +53,34 @@ def alarm() -> Iterator[Alarm]:
     signal.signal(signal.SIGUSR1, before)
 
 
+#: gzc's calls, with harmless arguments, and the functions of ``os`` that they make.
+WITHIN: dict[str, tuple[str, tuple[Any, ...]]] = {
+    "sendfile": ("_sendfile", (0, 0, 0, 1)),
+    "splice": ("_splice", (0, 0, 1)),
+    "copy_file_range": ("_copy_file_range", (0, 0, 1)),
+    "read": ("_read", (0, 1)),
+    "write": ("_write", (0, b"x")),
+    "read_at": ("_pread", (0, 1, 0)),
+    "write_at": ("_pwrite", (0, b"x", 0)),
+    "byte_at": ("_pread", (0, 0)),
+    "read_direct": ("_preadv", (0, 1, 0)),
+    "is_cached": ("_preadv", (0, 0, 1)),
+    "duplicate": ("_dup", (0, [])),
+}
+
+
+@pytest.mark.parametrize("what", SAYS_NOTHING)
+@pytest.mark.parametrize("call", WITHIN)
+def test_what_a_handler_raises_inside_a_call_is_not_the_kernels_word(
+    monkeypatch: pytest.MonkeyPatch, alarm: Alarm, call: str, what: str
+) -> None:
+    own = SAYS_NOTHING[what]
+    alarm(own)
+    inner, arguments = WITHIN[call]
+    monkeypatch.setattr(_syscalls, inner, lambda *_: signal.raise_signal(signal.SIGUSR1))
+    assert raised(type(own), getattr(_syscalls, call), *arguments) is own
+
+
 @pytest.mark.usefixtures("in_memory")
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("at", [1, 2, 3])

@@ -213,14 +213,14 @@ MUTANTS = (
     Mutant(
         "what came before a reset goes first (D13)",
         "SpliceStream._gather",
-        "self.behind = self.reader, answer",
+        "self.behind = answer",
         "",
         *("pipes", "came_before_an_error"),
     ),
     Mutant(
         "a reset behind bytes outlives the mover (D13)",
         "Transfer._run_mover",
-        "self._refusal = mover.behind[1]",
+        "self._refusal = mover.behind",
         "",
         *("pipes", "reset_behind_bytes"),
     ),
@@ -368,10 +368,17 @@ MUTANTS = (
     ),
     Mutant(
         "a file is left at its logical position (O1)",
+        "FileReader.passed",
+        "self.file.seek(self.offset + self._told + count)",
+        "",
+        *("copy", "logical_position or goes_on_where"),
+    ),
+    Mutant(
+        "a file from which a range was taken first goes back to what was delivered (R8)",
         "FileReader.settle",
         "self.file.seek(self.offset)",
         "",
-        *("copy", "logical_position or goes_on_where"),
+        *("routes", "c8_the_truth"),
     ),
     # -- counts ------------------------------------------------------------------------------------------------------
     Mutant(
