@@ -23,6 +23,8 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
+import pytest
+
 from .. import _figures
 from ._mutants import MUTANTS, Misplaced, Mutant, mutated
 
@@ -30,6 +32,9 @@ ROOT = Path(__file__).resolve().parents[2]
 COPIED = ("gzc", "monkey", "tests", "examples", "benchmarks", "setup.cfg", "pyproject.toml", "README.md")
 #: Seconds for the tests of one mutant: one that hangs has been noticed.
 PATIENCE = 150
+#: Exit statuses of pytest: a test has failed; or pytest itself, which passes without the mutation, and whose
+#: descriptors and garbage a mutant may spoil.
+NOTICED = (pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.INTERNAL_ERROR)
 
 
 def _copy(to: Path) -> Path:
@@ -81,7 +86,7 @@ def _verdict(mutant: Mutant, python: Path, tree: Path) -> str:
         status, said = _tests(python, tree, mutant.tests)
     finally:
         path.write_text(whole)
-    if status == 1:
+    if status in NOTICED:
         return ""
     if status == 0:
         return "SURVIVED"
