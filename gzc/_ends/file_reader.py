@@ -57,6 +57,7 @@ class FileRunEnd(Lender, Offload, RunEnd):
             self.file.flush()
         else:
             self.call(False, self.file.flush, ())
+            self.job = None  # its result counts no bytes
 
     def finish(self) -> None:
         if self._duplicate is not None:

@@ -1047,6 +1047,26 @@ def test_a_result_of_the_pool_is_booked_once_in_user_space(
     assert not transfer.exact
 
 
+def test_a_flush_by_the_pool_says_nothing_of_a_write_that_a_handler_strikes(
+    ends: Ends, remote: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """M22: its result, 0, is not how many bytes the write moved; dup2(2) may change the storage between the two."""
+    out = ends.file(b"", "wb")
+    out.write(b"before")
+    real = _syscalls.write_at
+
+    def strikes(*args: Any) -> int:
+        real(*args)
+        strike(KeyboardInterrupt())
+
+    monkeypatch.setattr(_file_sinks.FileWriter, "write_may_stay_in_hub", lambda self, count: True)
+    monkeypatch.setattr(_syscalls, "write_at", strikes)
+    transfer = gzc.Transfer(payload(1000), out)
+    raised(KeyboardInterrupt, transfer.run)
+    assert os.fstat(out.fileno()).st_size == len(b"before") + 1000
+    assert not transfer.exact
+
+
 def test_a_forked_child_closes_the_watcher_of_the_pool_it_inherits(
     ends: Ends, remote: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
