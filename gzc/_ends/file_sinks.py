@@ -1,4 +1,8 @@
-"""Regular files and devices to write: a position may be shared, so each piece's place is taken from it first."""
+"""Regular files and devices to write.
+
+The position of a file may be shared, with children and with other writers to the same object: so the place of each
+piece is taken from it before the piece is written.
+"""
 
 from __future__ import annotations
 

@@ -32,13 +32,11 @@ class TransitPipe:
     :raises NoPipe: no descriptor to be had.
     """
 
-    __slots__ = ("__weakref__", "_open", "bytes_in", "bytes_out", "calls", "capacity", "reader", "user", "writer")
+    __slots__ = ("__weakref__", "_open", "bytes_in", "bytes_out", "capacity", "reader", "user", "writer")
 
     def __init__(self) -> None:
         self.reader = self.writer = -1
         self.bytes_in = self.bytes_out = 0
-        #: How many system calls ``fill`` has made.
-        self.calls = 0
         #: A token of the transfer that had it last.
         self.user: object = None
         #: Both, while they are open. Closed by popping: interrupted, it must not close somebody else's descriptor.
@@ -54,11 +52,11 @@ class TransitPipe:
         """Bytes in it."""
         return self.bytes_in - self.bytes_out
 
-    def fill(self, source_fd: int, most: int, tries: int) -> int:
-        """Fill it up to ``most`` bytes, until EAGAIN has come ``tries`` times; the last call's answer."""
-        more = 1
+    def fill(self, source_fd: int, most: int, tries: int) -> tuple[int, int]:
+        """Fill it up to ``most`` bytes, until EAGAIN has come ``tries`` times; the last answer, and how many calls."""
+        more, calls = 1, 0
         while tries and self.held < most and more:
-            self.calls += 1
+            calls += 1
             more = syscalls.splice(source_fd, self.writer, most - self.held)
             if more > 0:
                 self.bytes_in += more
@@ -66,7 +64,7 @@ class TransitPipe:
                 tries -= 1
             else:
                 break
-        return more
+        return more, calls
 
     def take_from(self, file_fd: int, count: int, offset: int) -> int:
         """Splice up to ``count`` bytes at ``offset`` of a file into it. A thread that is in it keeps the pipe."""

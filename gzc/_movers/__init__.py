@@ -4,7 +4,8 @@
 at end of file, -errno where ``blocked_on`` refuses. -EAGAIN means that the pump is to wait for ``blocked_on``, the one
 end that can be the cause. ``Declined`` means: not me, and my hands are clean.
 
-A mover has no loop, waits for nothing but its own call in the pool, and books no bytes.
+A mover has no loop, waits for nothing but its own call in the pool, and books no bytes. What a step has delivered is
+known when it returns: a call that completes later (MSG_ZEROCOPY, io_uring) has no place here.
 """
 
 from __future__ import annotations
@@ -51,8 +52,8 @@ class Mover(ABC):
     waited_for: RunEnd | None = None
     #: How often that end had been waited for before.
     _in_vain = 0
-    #: -errno of the source in a step that delivers bytes. The kernel reports it once (ECONNRESET), so a step after
-    #: those bytes answers it.
+    #: -errno of the source, met while its earlier bytes were still to be delivered. The kernel reports it once
+    #: (ECONNRESET), so the step after those bytes answers it.
     behind = 0
     #: Set by the pump: whether the hub's budget is spent already. Each transfer still gets one short step in each loop
     #: iteration.

@@ -95,11 +95,11 @@ class SpliceStream(Offload, Mover):
 
     def _gather(self, pipe: TransitPipe, source_fd: int, ask: int) -> None:
         """Fill the pipe further where emptying it is a job for the pool, as long as the source goes on giving."""
-        before, calls = pipe.held, pipe.calls
-        answer = pipe.fill(source_fd, ask, self._tries)
+        before = pipe.held
+        answer, calls = pipe.fill(source_fd, ask, self._tries)
         if answer < 0 and answer != syscalls.AGAIN:
             self.behind = answer
-        self.calls += pipe.calls - calls
+        self.calls += calls
         self._tries = retries.SOURCE if pipe.held > before else max(self._tries // 2, 1)
 
     # -- the half that empties -----------------------------------------------------------------------------------------
