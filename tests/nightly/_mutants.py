@@ -245,13 +245,6 @@ MUTANTS = (
         "_close_popped(list(self._open))\n_close_popped([self.writer])",
         *("handlers", "closed_once"),
     ),
-    Mutant(
-        "an error that comes behind bytes is told after them, once (D13)",
-        "SpliceStream._gather",
-        "self.behind = answer",
-        "",
-        *("scripted_kernel", "every_truth"),
-    ),
     # -- who may be bypassed -----------------------------------------------------------------------------------------
     Mutant(
         "a subclass that overrides takes the consent back (O9)",
