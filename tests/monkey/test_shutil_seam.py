@@ -355,7 +355,7 @@ def test_a_source_that_stalls_is_left_and_copied_on(ends: Ends, source: str, sin
         )
 
     _stop(stop, lambda: shutil.copyfileobj(src, taken.obj), has_all)
-    assert _claims.held == {}
+    assert _claims._claims == {}
     assert pipes_open() <= pipes + 2 * gzc.config.pool_pipes
     if sink.startswith("file"):
         assert taken.obj.tell() == len(HEAD) + 200_000
@@ -390,7 +390,7 @@ def test_bytes_on_their_way_do_not_outlive_the_copy_that_was_interrupted(
     ):
         shutil.copyfileobj(src.makefile("rb"), dst)
     (transfer,) = gzc.transfers_of(caught.value)
-    assert _claims.held == {}
+    assert _claims._claims == {}
     assert transfer.in_flight == 0
     assert any("were not written" in line for line in caplog.messages)
     with pytest.raises(gzc.TransferClosedError):
@@ -406,7 +406,7 @@ def test_a_sink_that_stalls_leaves_the_file_where_it_was_delivered(ends: Ends, s
     writer: Any = socketserver._SocketWriter  # type: ignore[attr-defined]
     dst = ends.keep(here.makefile("wb") if sink == "makefile" else writer(here))
     _stop(stop, lambda: shutil.copyfileobj(src, dst))
-    assert _claims.held == {}
+    assert _claims._claims == {}
     assert src.tell() == 0, "nothing was delivered, and the file says so"
     peer.start()
     with gevent.Timeout(PATIENCE), gzc.trace() as trace:
@@ -468,7 +468,7 @@ def test_ends_in_use_go_the_old_way(ends: Ends) -> None:
     src, dst = ends.file(content), ends.file(b"", "wb")
     first = ends.spawn(shutil.copyfileobj, src, ends.keep(here.makefile("wb")))
     with gevent.Timeout(PATIENCE):
-        while not _claims.held:
+        while not _claims._claims:
             at_rest()
     with gzc.trace() as trace:
         shutil.copyfileobj(src, dst)
@@ -658,7 +658,7 @@ def test_b10_a_file_system_that_answers_eagain_leaves_no_half_a_copy_behind_in_s
     with pytest.raises(BlockingIOError) as caught:
         shutil.copyfile(src, dst)
     assert (caught.value.filename, caught.value.filename2) == (str(src), str(dst))
-    assert _claims.held == {}
+    assert _claims._claims == {}
 
 
 class Prickly(io.BytesIO):
